@@ -83,6 +83,17 @@ impl Cursor {
     pub const fn skipped(&self) -> u64 {
         self.skipped
     }
+
+    /// The sequence number of the entry that is read next.
+    pub const fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// Takes everything before `seq` as read, by this reader or by another one that read for it.
+    pub const fn advance_to(&mut self, seq: u64) {
+        self.next = seq;
+        self.seeking = false;
+    }
 }
 
 /// What [`Stream::read`] found.
@@ -102,6 +113,8 @@ pub struct Stats {
     pub frames: u64,
     pub bytes: u64,
     pub key_frames: u64,
+    /// Frames where a player could start.
+    pub join_points: u64,
     /// Frames whose encoder clock jumped or stood still.
     pub repaired: u64,
     pub epoch: u32,
@@ -245,6 +258,16 @@ impl Stream {
         }
     }
 
+    /// How far `cursor` is behind the latest frame, in microseconds of media.
+    pub fn lag(&self, cursor: &Cursor) -> i64 {
+        let state = self.state.read();
+        let next = state.ring.from(cursor.next.max(state.ring.start())).next();
+        match (next, state.stats.head) {
+            (Some(next), Some(head)) => head.micros_since(next.frame.dts),
+            _ => 0,
+        }
+    }
+
     /// Resolves at the next [`Publisher::flush`] or [`Stream::end`]. Listen first, then read, then wait: nothing is missed.
     pub fn listen(&self) -> EventListener {
         self.changed.listen()
@@ -317,7 +340,8 @@ impl Publisher {
         state.stats.head = self.timeline.head();
         state.stats.last_arrival = Some(now);
         let (epoch, tracks) = (state.stats.epoch, Arc::clone(&state.tracks));
-        state.ring.push(|seq| Entry { seq, epoch, tracks, frame, arrived: now, memo: Default::default() });
+        let joins = state.ring.push(|seq| Entry { seq, epoch, tracks, frame, arrived: now, memo: Default::default() });
+        state.stats.join_points += u64::from(joins);
         Ok(placement)
     }
 

@@ -52,10 +52,12 @@ impl Ring {
         self.bytes
     }
 
-    pub fn push(&mut self, make: impl FnOnce(u64) -> Entry) {
+    /// True when a reader can start at the new entry.
+    pub fn push(&mut self, make: impl FnOnce(u64) -> Entry) -> bool {
         let entry = make(self.end());
         self.bytes += entry.frame.payload.len();
-        if entry.is_join_point() {
+        let joins = entry.is_join_point();
+        if joins {
             self.join_points.push_back(entry.seq);
         }
         let now = entry.frame.dts;
@@ -63,6 +65,7 @@ impl Ring {
         while self.must_shrink(now) {
             self.drop_first();
         }
+        joins
     }
 
     fn must_shrink(&self, now: crate::Timestamp) -> bool {
