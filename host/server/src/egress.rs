@@ -1,6 +1,7 @@
 //! The ways of a stream to its viewers: many plain sockets at once, or one encrypted or multiplexed connection at a time.
 
 pub mod fanout;
+pub mod follower;
 pub mod link;
 mod seat;
 

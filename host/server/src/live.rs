@@ -93,22 +93,34 @@ impl LiveStream {
         self.window.clone()
     }
 
-    /// Resolves when the first output can be watched; false when the stream ended before.
-    pub async fn viewable(&self) -> bool {
-        if self.outputs.rtmp || self.window.is_none() {
-            loop {
-                let listener = self.stream.listen();
-                if self.stream.stats().join_points > 0 {
-                    return true;
-                }
-                if self.stream.is_ended() {
-                    return false;
-                }
-                listener.await;
+    /// Resolves when an RTMP or FLV player could start; false when the stream ended before.
+    pub async fn joinable(&self) -> bool {
+        self.joinable_after(0).await
+    }
+
+    async fn joinable_after(&self, join_points: u64) -> bool {
+        loop {
+            let listener = self.stream.listen();
+            if self.stream.stats().join_points > join_points {
+                return true;
             }
+            if self.stream.is_ended() {
+                return false;
+            }
+            listener.await;
         }
-        let Some(mut window) = self.window() else { return false };
-        window.wait_for(|window| window.is_playable()).await.is_ok()
+    }
+
+    /// Resolves when the first output of the publisher that began after `join_points` can be watched; false when the stream ended
+    /// before.
+    pub async fn viewable(&self, join_points: u64) -> bool {
+        if !self.joinable_after(join_points).await {
+            return false;
+        }
+        match self.window() {
+            Some(mut window) if !self.outputs.rtmp => window.wait_for(|window| window.is_playable()).await.is_ok(),
+            _ => true,
+        }
     }
 
     fn disconnect_publisher(&self, reason: &str) {
@@ -166,7 +178,7 @@ impl Live {
     fn open(&self, name: &str, outputs: Outputs) -> Arc<LiveStream> {
         let stream = Stream::new(name, self.settings.ring);
         let stamp = crate::secret::random_name();
-        let window = outputs.cmaf.then(|| segments::start(Arc::clone(&stream), self.settings.segmenter.clone(), stamp.clone()));
+        let window = outputs.cmaf.then(|| segments::start(Arc::clone(&stream), SegmenterConfig { stamp: stamp.clone(), ..self.settings.segmenter.clone() }));
         let live = Arc::new(LiveStream {
             fanout: Fanout::new(Arc::clone(&stream), self.settings.fanout),
             stream,

@@ -68,6 +68,10 @@ impl Fanout {
         Self { stream, settings, shards, next: AtomicUsize::new(0) }
     }
 
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Seats a viewer: `prelude` is written first, then the stream from its latest key frame. The viewer stays until the link is
     /// closed by either side.
     pub async fn attach(&self, socket: TcpStream, format: Format, prelude: Vec<Bytes>, guard: ViewerGuard) -> Result<Arc<Link>, Ended> {

@@ -17,6 +17,7 @@ pub struct Link {
     control: Mutex<Vec<Bytes>>,
     closed: AtomicBool,
     paused: AtomicBool,
+    cut: AtomicBool,
     when_closed: Notify,
     shard: Arc<Notify>,
 }
@@ -28,6 +29,7 @@ impl Link {
             control: Mutex::default(),
             closed: AtomicBool::new(false),
             paused: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             when_closed: Notify::new(),
             shard,
         }
@@ -67,6 +69,15 @@ impl Link {
 
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn mark_cut(&self) {
+        self.cut.store(true, Ordering::Release);
+    }
+
+    /// The last message was not written to its end. Known when the link is closed by the shard.
+    pub fn was_cut(&self) -> bool {
+        self.cut.load(Ordering::Acquire)
     }
 
     pub async fn closed(&self) {

@@ -30,6 +30,9 @@ pub(super) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if !self.unsent.is_empty() {
+            self.link.mark_cut();
+        }
         self.link.close();
     }
 }
