@@ -6,7 +6,7 @@ mod cmaf;
 mod flv;
 mod ops;
 mod pages;
-mod playlists;
+pub mod playlists;
 pub mod problem;
 
 use std::sync::Arc;

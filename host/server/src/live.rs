@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::egress::fanout::{self, Fanout};
+use crate::http::playlists::Playlists;
 pub use viewers::{Full, ViewerGuard, Viewers};
 
 /// How long an ended stream stays for players that still read its last segments.
@@ -55,6 +56,7 @@ pub struct LiveStream {
     pub stamp: String,
     pub fanout: Fanout,
     pub viewers: Arc<Viewers>,
+    pub playlists: Playlists,
     window: Option<watch::Receiver<Arc<Window>>>,
     publisher: Mutex<Option<Seat>>,
     publishes: AtomicU64,
@@ -118,7 +120,7 @@ impl LiveStream {
             return false;
         }
         match self.window() {
-            Some(mut window) if !self.outputs.rtmp => window.wait_for(|window| window.is_playable()).await.is_ok(),
+            Some(mut window) if !self.outputs.rtmp => window.wait_for(|window| window.ready).await.is_ok(),
             _ => true,
         }
     }
@@ -185,6 +187,7 @@ impl Live {
             outputs,
             stamp,
             viewers: Arc::default(),
+            playlists: Playlists::default(),
             window,
             publisher: Mutex::default(),
             publishes: AtomicU64::new(0),

@@ -188,7 +188,7 @@ fn live_settings(config: &Config) -> live::Settings {
             segment_target: millis(config.cmaf.segment_ms),
             part_target: millis(config.cmaf.part_ms),
             window: config.cmaf.window,
-            ..SegmenterConfig::default()
+            ..SegmenterConfig::new("")
         },
         fanout: fanout::Settings {
             coalesce: millis(config.egress.coalesce_ms),
