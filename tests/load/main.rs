@@ -100,7 +100,7 @@ fn run(options: &Options) -> Result<Report> {
     loop {
         let due = (begin.elapsed().as_secs_f64() * f64::from(options.ramp)) as usize + 1;
         while viewers.len() < due.min(options.viewers) {
-            let parses = options.sample > 0 && viewers.len() % options.sample == 0;
+            let parses = options.sample > 0 && viewers.len().is_multiple_of(options.sample);
             let mut viewer = Viewer::connect(&target, parses)?;
             let token = Token(viewers.len());
             poll.registry().register(&mut viewer.socket, token, Interest::READABLE | Interest::WRITABLE)?;
