@@ -55,8 +55,10 @@ fn run(what: &str, clip: &[Frame], seen: &[Frame], settling: usize) -> Result<Op
             ensure!(index + 1 >= seen.len(), "{what}: {} frames more than the clip has", seen.len() - index);
             break;
         };
+        // The clip's file says that its last piece of sound is shorter than a whole frame; a live stream can't.
+        let cut = settling > 0 && begin + index + 1 == clip.len();
         ensure!(
-            original.sum == frame.sum,
+            original.sum == frame.sum || cut,
             "{what}: frame {} of the clip ({:.3} s) is missing or has changed; the clip's frame {:?} came instead",
             begin + index,
             original.time,

@@ -6,6 +6,7 @@
 pub mod clip;
 pub mod compare;
 pub mod contract;
+pub mod guests;
 pub mod http;
 pub mod process;
 pub mod push;

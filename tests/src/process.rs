@@ -57,6 +57,12 @@ pub fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// How many files and sockets a process has open.
+pub fn open_files(pid: u32) -> Result<usize> {
+    let path = format!("/proc/{pid}/fd");
+    Ok(std::fs::read_dir(&path).with_context(|| format!("reading {path}"))?.count())
+}
+
 /// The signals that tests send.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Signal {

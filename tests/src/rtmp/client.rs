@@ -97,6 +97,12 @@ impl Client {
         self.start("play", stream, &[amf::Value::text(name), amf::Value::Number(-2.0)])
     }
 
+    /// Ends a publish in an orderly way, as encoders do when their user stops.
+    pub fn unpublish(&mut self, stream: u32) -> Result<()> {
+        let values = [amf::Value::text("deleteStream"), amf::Value::Number(0.0), amf::Value::Null, amf::Value::Number(f64::from(stream))];
+        self.send(3, kind::COMMAND_AMF0, 0, 0, &amf::encode(&values))
+    }
+
     fn start(&mut self, command: &str, stream: u32, arguments: &[amf::Value]) -> Result<(u32, Status)> {
         self.transaction += 1.0;
         let mut values = vec![amf::Value::text(command), amf::Value::Number(self.transaction), amf::Value::Null];
