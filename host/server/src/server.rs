@@ -158,12 +158,12 @@ fn lock(data: &Path) -> Result<File> {
 async fn open_plugins(config: &Config, data: &Path) -> Result<Plugins> {
     let mut plugin_config = flyloft_plugins::Config { data_dir: Some(data.join("plugins")), ..Default::default() };
     plugin_config.limits.deadline = Duration::from_millis(config.plugins.deadline_ms);
-    plugin_config.limits.memory_bytes = config.plugins.memory_bytes;
+    plugin_config.limits.memory = config.plugins.memory_bytes;
     let plugins = Plugins::open(plugin_config).context("cannot start the plugin runtime")?;
     for (name, file) in config.components() {
         let component = std::fs::read(file).with_context(|| format!("plugins.components.{name}: cannot read {file}"))?;
         let info = plugins.put(name, component.into()).await.with_context(|| format!("plugins.components.{name}: {file}"))?;
-        tracing::info!(plugin = name, digest = info.digest, "plugin loaded from the configuration");
+        tracing::info!(plugin = name, digest = info.component.digest, "plugin loaded from the configuration");
     }
     Ok(plugins)
 }

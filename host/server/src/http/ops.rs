@@ -77,9 +77,12 @@ impl Metrics {
             families.add("flyloft_stream_ring_bytes", "gauge", "Media bytes kept for viewers", &labels, stats.ring_bytes as u64);
         }
         for plugin in self.plugins.list() {
-            let labels = format!("plugin=\"{}\",digest=\"{}\"", plugin.name, plugin.digest);
+            let labels = format!("plugin=\"{}\",digest=\"{}\"", plugin.name, plugin.component.digest);
             families.add("flyloft_plugin_calls_total", "counter", "Calls of a plugin", &labels, plugin.counters.calls);
-            families.add("flyloft_plugin_faults_total", "counter", "Calls that failed", &labels, plugin.counters.faults.total());
+            for (kind, count) in plugin.counters.faults.by_kind() {
+                let labels = format!("{labels},kind=\"{kind}\"");
+                families.add("flyloft_plugin_faults_total", "counter", "Calls that failed", &labels, count);
+            }
         }
         families.render(&mut text);
         text
