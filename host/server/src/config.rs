@@ -139,7 +139,7 @@ impl Default for Live {
 
 impl Default for Cmaf {
     fn default() -> Self {
-        Self { segment_ms: 2_000, part_ms: 250, window: 8 }
+        Self { segment_ms: 2_000, part_ms: 334, window: 10 }
     }
 }
 
@@ -363,6 +363,17 @@ mod tests {
     fn components_are_named_freely() {
         let config = load("[plugins.components]\nroom-policy = 'a.wasm'\n", &[], &[]).unwrap();
         assert_eq!(config.components().collect::<Vec<_>>(), [("room-policy", "a.wasm")]);
+    }
+
+    #[test]
+    fn the_example_shows_every_default() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/flyloft.toml");
+        assert_eq!(Config::load(&example, true, std::iter::empty(), &[]).unwrap(), Config::default());
+        let shown: Table = std::fs::read_to_string(example).unwrap().parse().unwrap();
+        let (mut named, mut known) = (Vec::new(), Vec::new());
+        leaves(&shown, "", &mut named);
+        leaves(&Table::try_from(Config::default()).unwrap(), "", &mut known);
+        assert_eq!(named, known);
     }
 
     #[test]
