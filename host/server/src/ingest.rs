@@ -10,10 +10,11 @@ use flyloft_media::hub::{PushError, RawFrame};
 use flyloft_media::timeline::Placement;
 use flyloft_media::{Codec, TrackId, codec};
 use http::StatusCode;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::limits::{Breach, Enforcer};
-use crate::live::{Hold, Live, Outputs};
+use crate::live::{Hold, Live, LiveStream, Outputs};
 use crate::rooms::{Admitted, PublishAttempt, Refusal, Rooms};
 
 /// Admits publishers.
@@ -24,11 +25,15 @@ pub struct Door {
     pub stall_timeout: Duration,
 }
 
-/// A publisher that was let in. [`Publishing::finish`] must be called when it leaves.
+/// A publisher that was let in. Call [`Publishing::finish`] when it leaves; dropping it ends the publish as well.
 pub struct Publishing {
     door: Door,
     admitted: Admitted,
-    pub hold: Hold,
+    /// `None` once it was given back.
+    hold: Option<Hold>,
+    /// Says when the publisher must leave.
+    pub disconnect: CancellationToken,
+    live: Arc<LiveStream>,
     enforcer: Enforcer,
 }
 
@@ -54,7 +59,8 @@ impl Door {
             }
         });
         let enforcer = Enforcer::new(&admitted.limits);
-        Ok(Publishing { door: self.clone(), admitted, hold, enforcer })
+        let (disconnect, live) = (hold.disconnect.clone(), Arc::clone(&hold.live));
+        Ok(Publishing { door: self.clone(), admitted, hold: Some(hold), disconnect, live, enforcer })
     }
 }
 
@@ -65,8 +71,8 @@ impl Publishing {
         if let Some(video) = track.video() {
             self.enforcer.picture(video.width, video.height).map_err(|breach| breach.to_string())?;
         }
-        if self.hold.publisher.set_track(track) {
-            tracing::debug!(stream = self.hold.live.name(), track = id.0, %codec, "track configured");
+        if self.hold.as_mut().is_some_and(|hold| hold.publisher.set_track(track)) {
+            tracing::debug!(stream = self.live.name(), track = id.0, %codec, "track configured");
         }
         Ok(())
     }
@@ -74,27 +80,51 @@ impl Publishing {
     pub fn push(&mut self, frame: RawFrame) -> Result<(), Breach> {
         let now = clock::wall();
         self.enforcer.frame(frame.payload.len(), now)?;
-        match self.hold.publisher.push(frame, now) {
+        let Some(hold) = &mut self.hold else { return Ok(()) };
+        match hold.publisher.push(frame, now) {
             Ok(Placement::Jumped { by }) => {
-                tracing::info!(stream = self.hold.live.name(), by_ms = by / 1000, "the encoder's clock jumped: closed the gap");
+                tracing::info!(stream = self.live.name(), by_ms = by / 1000, "the encoder's clock jumped: closed the gap");
             }
             Ok(_) | Err(PushError::Ended) => {}
-            Err(error @ PushError::NoTrack(_)) => tracing::debug!(stream = self.hold.live.name(), %error),
+            Err(error @ PushError::NoTrack(_)) => tracing::debug!(stream = self.live.name(), %error),
         }
         Ok(())
     }
 
     /// Wakes the readers after a batch of input.
     pub fn flush(&self) {
-        self.hold.publisher.flush();
+        if let Some(hold) = &self.hold {
+            hold.publisher.flush();
+        }
+    }
+
+    /// Why the publisher was told to leave.
+    pub fn reason(&self) -> Option<String> {
+        self.hold.as_ref()?.reason()
     }
 
     /// The publisher left.
-    pub async fn finish(self, reason: &str) {
-        tracing::info!(stream = self.hold.live.name(), reason, "publishing ended");
-        self.hold.disconnect.cancel();
-        let Self { door, admitted, hold, .. } = self;
-        door.live.release(hold);
-        door.rooms.publish_ended(&admitted.publish_id, reason).await;
+    pub async fn finish(mut self, reason: &str) {
+        if let Some(ended) = self.give_back(reason.to_owned()) {
+            ended.await;
+        }
+    }
+
+    /// Gives the stream back at once; what is returned tells the rooms.
+    fn give_back(&mut self, reason: String) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let hold = self.hold.take()?;
+        tracing::info!(stream = self.live.name(), reason, "publishing ended");
+        self.disconnect.cancel();
+        self.door.live.release(hold);
+        let (rooms, id) = (Arc::clone(&self.door.rooms), self.admitted.publish_id.clone());
+        Some(async move { rooms.publish_ended(&id, &reason).await })
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        if let Some(ended) = self.give_back("the connection broke".to_owned()) {
+            tokio::spawn(ended);
+        }
     }
 }

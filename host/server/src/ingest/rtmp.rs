@@ -217,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Moves frames until the publisher leaves, and says why it did.
     async fn pump(&mut self, publishing: &mut Publishing) -> Result<String> {
-        let disconnect = publishing.hold.disconnect.clone();
+        let disconnect = publishing.disconnect.clone();
         let stall = self.service.door.stall_timeout;
         loop {
             while let Some(event) = self.session.poll_event() {
@@ -243,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Err(_) => return Ok(format!("the publisher sent nothing for {stall:?}")),
                 },
                 () = disconnect.cancelled() => {
-                    let reason = publishing.hold.reason().unwrap_or_else(|| "the server ended the broadcast".to_owned());
+                    let reason = publishing.reason().unwrap_or_else(|| "the server ended the broadcast".to_owned());
                     self.session.end_publish("NetStream.Unpublish.Success", &reason);
                     self.send().await?;
                     self.say_goodbye().await;
