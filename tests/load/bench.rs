@@ -19,6 +19,9 @@ struct Options {
     /// Viewers of each run
     #[arg(long, default_value_t = 1000)]
     viewers: u32,
+    /// Viewers of the HLS run (0: none); each asks for the playlist and for each part
+    #[arg(long, default_value_t = 300)]
+    hls_viewers: u32,
     /// Seconds measured in each run
     #[arg(long, default_value_t = 15)]
     seconds: u32,
@@ -46,6 +49,9 @@ fn main() -> Result<()> {
     }
     for _ in 0..options.rounds {
         runs.push(flyloft_run(&options, &clip, &flyloft, "HTTP-FLV")?);
+    }
+    if options.hls_viewers > 0 {
+        runs.push(flyloft_run(&options, &clip, &flyloft, "HLS")?);
     }
     print_table(&runs);
     Ok(())
@@ -107,9 +113,9 @@ fn print_table(runs: &[Run]) {
 }
 
 /// Runs the load generator, which is installed beside this program.
-fn load(options: &Options, url: &str, pid: u32, label: &str) -> Result<Value> {
+fn load(viewers: u32, options: &Options, url: &str, pid: u32, label: &str) -> Result<Value> {
     let tool = std::env::current_exe()?.with_file_name("flyloft-load");
-    let (viewers, seconds) = (options.viewers.to_string(), options.seconds.to_string());
+    let (viewers, seconds) = (viewers.to_string(), options.seconds.to_string());
     let output = Command::new(&tool)
         .args([url, "--viewers", &viewers, "--seconds", &seconds, "--server-pid", &pid.to_string(), "--label", label])
         .stdin(Stdio::null())
@@ -134,8 +140,13 @@ fn flyloft_run(options: &Options, clip: &Clip, binary: &Path, protocol: &'static
     let room = server.room("bench", "A thousand viewers")?;
     let _push = Push::looped(clip, &server.push_url(&member))?;
     let urls = server.go_live(&member, &room)?;
-    let url = if protocol == "RTMP" { urls.rtmp } else { urls.flv }.context("the room lacks the output")?;
-    let report = load(options, &url, server.pid(), &format!("Flyloft {protocol}"))?;
+    let (url, viewers) = match protocol {
+        "RTMP" => (urls.rtmp, options.viewers),
+        "HLS" => (urls.hls, options.hls_viewers),
+        _ => (urls.flv, options.viewers),
+    };
+    let url = url.with_context(|| format!("the room has no output {protocol}"))?;
+    let report = load(viewers, options, &url, server.pid(), &format!("Flyloft {protocol}"))?;
     Ok(Run { server: "Flyloft", protocol, report })
 }
 
@@ -198,6 +209,6 @@ fn nginx(options: &Options, clip: &Clip) -> Result<Run> {
     let url = format!("rtmp://{}/live/bench", nginx.address);
     let mut push = Push::looped(clip, &url)?;
     ensure!(push.running(), "ffmpeg does not push to nginx");
-    let report = load(options, &url, nginx.child.id(), "nginx-rtmp RTMP")?;
+    let report = load(options.viewers, options, &url, nginx.child.id(), "nginx-rtmp RTMP")?;
     Ok(Run { server: "nginx-rtmp", protocol: "RTMP", report })
 }
