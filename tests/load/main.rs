@@ -1,4 +1,4 @@
-//! `flyloft-load`: many RTMP or HTTP-FLV viewers of one stream from one thread, as cheap as they can be made,
+//! `flyloft-load`: many RTMP, HTTP-FLV or HLS viewers of one stream from one thread, as cheap as they can be made,
 //! because they share the machine with the server that they measure.
 
 mod report;
@@ -18,7 +18,7 @@ use viewer::{Protocol, Target, Viewer};
 #[derive(Parser)]
 #[command(name = "flyloft-load", version)]
 struct Options {
-    /// The stream: rtmp://HOST[:PORT]/APP/NAME or http://HOST[:PORT]/PATH.flv
+    /// The stream: rtmp://HOST[:PORT]/APP/NAME, http://HOST[:PORT]/PATH.flv, or .m3u8 for low-latency HLS
     url: String,
     /// How many viewers
     #[arg(long, default_value_t = 100)]
@@ -68,9 +68,10 @@ fn target(url: &str) -> Result<Target> {
     let (protocol, rest, port) = if let Some(rest) = url.strip_prefix("rtmp://") {
         (Protocol::Rtmp, rest, 1935)
     } else if let Some(rest) = url.strip_prefix("http://") {
-        (Protocol::HttpFlv, rest, 80)
+        let path = rest.split('?').next().unwrap_or_default();
+        (if path.ends_with(".m3u8") { Protocol::Hls } else { Protocol::HttpFlv }, rest, 80)
     } else {
-        bail!("{url}: expected rtmp://HOST/APP/NAME or http://HOST/PATH");
+        bail!("{url}: expected rtmp://HOST/APP/NAME, http://HOST/PATH.flv or http://HOST/PATH.m3u8");
     };
     let (host, path) = rest.split_once('/').with_context(|| format!("{url}: a path is missing"))?;
     let authority = if host.contains(':') { host.to_owned() } else { format!("{host}:{port}") };
@@ -81,7 +82,7 @@ fn target(url: &str) -> Result<Target> {
         .with_context(|| format!("{url}: {authority} has no address"))?;
     let (app, name) = match protocol {
         Protocol::Rtmp => path.split_once('/').with_context(|| format!("{url}: expected /APP/NAME"))?,
-        Protocol::HttpFlv => ("", path),
+        Protocol::HttpFlv | Protocol::Hls => ("", path),
     };
     Ok(Target { protocol, address, authority, app: app.to_owned(), name: name.to_owned() })
 }
@@ -177,7 +178,8 @@ mod tests {
         assert_eq!((rtmp.app.as_str(), rtmp.name.as_str()), ("live", "room?token=x"));
         assert_eq!(rtmp.address.port(), 1999);
         let flv = target("http://127.0.0.1/live/room.flv").unwrap();
-        assert_eq!((flv.name.as_str(), flv.address.port()), ("live/room.flv", 80));
+        assert_eq!((flv.name.as_str(), flv.address.port(), flv.protocol), ("live/room.flv", 80, Protocol::HttpFlv));
+        assert_eq!(target("http://127.0.0.1/live/room/index.m3u8?token=a.flv").unwrap().protocol, Protocol::Hls);
         assert!(target("rtmp://127.0.0.1/live").is_err());
         assert!(target("srt://127.0.0.1/live").is_err());
     }

@@ -12,12 +12,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 mod flv;
+mod hls;
+mod response;
 
 /// How the stream is fetched.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Protocol {
     Rtmp,
     HttpFlv,
+    /// Low-latency HLS with blocking reload.
+    Hls,
 }
 
 /// The stream that all viewers ask for.
@@ -45,6 +49,7 @@ enum Phase {
 enum Parser {
     Rtmp(Box<ChunkReader>),
     Flv(Box<flv::Reader>),
+    Hls(Box<hls::Session>),
 }
 
 /// One connection and what was measured on it.
@@ -157,11 +162,13 @@ impl Viewer {
                 Protocol::HttpFlv => {
                     self.phase = Phase::Asking;
                     self.parser = Some(Parser::Flv(Box::default()));
-                    let request = format!(
-                        "GET /{} HTTP/1.1\r\nHost: {}\r\nUser-Agent: flyloft-load\r\nAccept: */*\r\n\r\n",
-                        target.name, target.authority
-                    );
-                    self.send(request.as_bytes())?;
+                    self.get(&format!("/{}", target.name), target)?;
+                }
+                Protocol::Hls => {
+                    self.phase = Phase::Asking;
+                    let path = format!("/{}", target.name);
+                    self.parser = Some(Parser::Hls(Box::new(hls::Session::new(&path))));
+                    self.get(&path, target)?;
                 }
             }
         }
@@ -219,12 +226,27 @@ impl Viewer {
                     self.parser = None;
                 }
             }
+            Some(Parser::Hls(session)) => {
+                let (next, media) = session.push(scratch.get(..count).unwrap_or_default())?;
+                if media {
+                    self.phase = Phase::Playing;
+                }
+                if let Some(path) = next {
+                    self.get(&path, target)?;
+                }
+            }
         }
         if self.ack_window > 0 && self.total.wrapping_sub(self.acknowledged) > self.ack_window / 2 {
             self.acknowledged = self.total;
             self.message(2, kind::ACKNOWLEDGEMENT, 0, &self.total.to_be_bytes())?;
         }
         Ok(())
+    }
+
+    fn get(&mut self, path: &str, target: &Target) -> Result<()> {
+        let host = &target.authority;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: flyloft-load\r\nAccept: */*\r\n\r\n");
+        self.send(request.as_bytes())
     }
 
     fn rtmp(&mut self, mut bytes: &[u8], target: &Target) -> Result<()> {

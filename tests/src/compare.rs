@@ -25,11 +25,7 @@ pub fn compare(clip: &Frames, seen: &Frames) -> Result<Match> {
         (Some(video), Some(audio)) => Some(audio.shift - video.shift),
         _ => None,
     };
-    Ok(Match {
-        video: video.map(|run| (run.first, run.count)),
-        audio: audio.map(|run| (run.first, run.count)),
-        skew,
-    })
+    Ok(Match { video: video.map(|run| (run.first, run.count)), audio: audio.map(|run| (run.first, run.count)), skew })
 }
 
 struct Run {

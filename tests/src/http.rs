@@ -110,13 +110,7 @@ impl Http {
     }
 
     /// Any request; `path` may also be a whole URL.
-    pub fn request(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<&[u8]>,
-    ) -> Result<Response> {
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Result<Response> {
         let mut response = self.open(method, path, headers, body)?;
         let mut bytes = Vec::new();
         response.body_mut().as_reader().take(256 << 20).read_to_end(&mut bytes).with_context(|| format!("reading {path}"))?;

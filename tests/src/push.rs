@@ -43,7 +43,8 @@ impl Push {
             Tool::Librtmp => ["rtmpsink".to_owned(), format!("location={url} live=1")],
         };
         let source = format!("location={}", clip.path.display());
-        let tracks = "qtdemux name=d d.video_0 ! queue ! h264parse ! m. d.audio_0 ! queue ! aacparse ! m. flvmux name=m streamable=true !";
+        let tracks =
+            "qtdemux name=d d.video_0 ! queue ! h264parse ! m. d.audio_0 ! queue ! aacparse ! m. flvmux name=m streamable=true !";
         let mut command = Command::new("gst-launch-1.0");
         command.args(["-q", "filesrc", &source, "!"]).args(tracks.split(' ')).args(sink).arg("sync=true");
         Push::spawn(&mut command)

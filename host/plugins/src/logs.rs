@@ -63,7 +63,8 @@ struct Shared {
 
 struct State {
     lines_left: u32,
-    last_words: Option<String>,
+    /// The last two lines on stderr: where a panic was, and what it said.
+    last_words: [String; 2],
 }
 
 impl GuestLog {
@@ -74,7 +75,7 @@ impl GuestLog {
             call,
             state: Mutex::new(State {
                 lines_left: lines,
-                last_words: None,
+                last_words: Default::default(),
             }),
         }))
     }
@@ -84,7 +85,9 @@ impl GuestLog {
     }
 
     pub(crate) fn last_words(&self) -> Option<String> {
-        self.state().last_words.clone()
+        let words = self.state().last_words.join(" ");
+        let words = words.trim();
+        (!words.is_empty()).then(|| words.to_owned())
     }
 
     fn line(&self, stream: &'static str, line: &[u8]) {
@@ -109,8 +112,10 @@ impl GuestLog {
                 );
             }
         }
-        if stream == "stderr" {
-            state.last_words = Some(line);
+        // A Rust guest ends its last words with advice that does not apply here.
+        if stream == "stderr" && !line.starts_with("note: run with `RUST_BACKTRACE") {
+            state.last_words.swap(0, 1);
+            state.last_words[1] = line;
         }
     }
 }
@@ -274,11 +279,14 @@ mod tests {
         stream.write(Bytes::from_static(b"one\ntw")).unwrap();
         assert_eq!(log.last_words().as_deref(), Some("one"));
         stream.write(Bytes::from_static(b"o\n")).unwrap();
-        assert_eq!(log.last_words().as_deref(), Some("two"));
+        assert_eq!(log.last_words().as_deref(), Some("one two"));
         stream.write(vec![b'x'; 5000].into()).unwrap();
         stream.write(vec![b'x'; 5000].into()).unwrap();
         assert!(stream.line.len() <= MAX_LINE);
         drop(stream);
-        assert_eq!(log.last_words().map(|line| line.len()), Some(MAX_LINE + 3));
+        assert_eq!(
+            log.last_words().map(|line| line.len()),
+            Some("two ".len() + MAX_LINE + 3)
+        );
     }
 }

@@ -172,7 +172,7 @@ pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), Rejected> {
 pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, Rejected> {
     Component::from_binary(engine, bytes).map_err(|error| {
         let reason = format!("{error:#}");
-        if reason.contains("exceeds the limit") {
+        if reason.contains("exceeds the") {
             Rejected::Needs { reason }
         } else {
             Rejected::Invalid { reason }

@@ -60,7 +60,7 @@ impl Sandbox {
         store
     }
 
-    /// The last line that the guest wrote to its standard error, where a panic leaves its message.
+    /// The last lines that the guest wrote to its standard error, where a panic leaves its message.
     pub(crate) fn last_words(&self) -> Option<String> {
         self.system
             .as_ref()

@@ -1,6 +1,7 @@
-//! FLV over HTTP/1.1: the response head, chunked transfer coding if there is one, and the tags.
+//! The tags of an FLV stream that comes as an endless HTTP/1.1 response.
 
-use anyhow::{Result, bail, ensure};
+use super::response::Response;
+use anyhow::{Result, ensure};
 use flyloft_tests::rtmp::kind;
 
 /// One FLV tag without its payload.
@@ -17,81 +18,19 @@ pub struct Tag {
 /// Bytes of a response in, tags out.
 #[derive(Default)]
 pub struct Reader {
-    head: Option<Vec<u8>>,
-    head_done: bool,
-    chunked: bool,
-    /// Bytes of the current transfer chunk still to come; with the line end after it.
-    left: usize,
-    raw: Vec<u8>,
+    response: Response,
     body: Vec<u8>,
     start: usize,
     began: bool,
 }
 
-const LONGEST_HEAD: usize = 64 << 10;
-
 impl Reader {
     /// Adds received bytes. An error says what the server answered when that is no stream.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        if !self.head_done {
-            let head = self.head.get_or_insert_default();
-            head.extend_from_slice(bytes);
-            let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") else {
-                ensure!(head.len() < LONGEST_HEAD, "the response head does not end");
-                return Ok(());
-            };
-            let rest = head.split_off(end + 4);
-            let text = String::from_utf8_lossy(head).to_ascii_lowercase();
-            let first = text.lines().next().unwrap_or_default();
-            ensure!(first.split(' ').nth(1) == Some("200"), "refused: {first}");
-            self.chunked = text.contains("\r\ntransfer-encoding: chunked");
-            self.head_done = true;
-            self.head = None;
-            return self.push(&rest);
-        }
-        if self.start > 0 {
-            self.body.drain(..self.start);
-            self.start = 0;
-        }
-        if self.chunked {
-            self.raw.extend_from_slice(bytes);
-            self.unchunk()
-        } else {
-            self.body.extend_from_slice(bytes);
-            Ok(())
-        }
-    }
-
-    fn unchunk(&mut self) -> Result<()> {
-        let mut rest = self.raw.as_slice();
-        loop {
-            if self.left > 2 {
-                let (part, after) = rest.split_at((self.left - 2).min(rest.len()));
-                self.body.extend_from_slice(part);
-                self.left -= part.len();
-                rest = after;
-                if self.left > 2 {
-                    break;
-                }
-            }
-            if self.left > 0 {
-                let Some(after) = rest.get(self.left..) else { break };
-                ensure!(rest.starts_with(b"\r\n"), "a transfer chunk does not end with a line end");
-                self.left = 0;
-                rest = after;
-            }
-            let Some(end) = rest.windows(2).position(|window| window == b"\r\n") else { break };
-            let (line, after) = rest.split_at(end);
-            let size = std::str::from_utf8(line).ok().and_then(|line| line.split(';').next());
-            let Some(Ok(size)) = size.map(|size| usize::from_str_radix(size.trim(), 16)) else {
-                bail!("not the size of a transfer chunk: {:?}", String::from_utf8_lossy(line));
-            };
-            ensure!(size > 0, "the server ended the stream");
-            self.left = size.saturating_add(2);
-            rest = after.get(2..).unwrap_or_default();
-        }
-        let used = self.raw.len() - rest.len();
-        self.raw.drain(..used);
+        self.body.drain(..self.start);
+        self.start = 0;
+        self.response.push(bytes, &mut self.body)?;
+        ensure!(!self.response.done(), "the server ended the stream");
         Ok(())
     }
 

@@ -211,11 +211,8 @@ mod tests {
 
     #[test]
     fn messages_survive_every_split() {
-        let messages = [
-            message(2, 0, kind::SET_CHUNK_SIZE, 0),
-            message(4, 40, kind::VIDEO, 700),
-            message(5, 0x0100_0001, kind::AUDIO, 300),
-        ];
+        let messages =
+            [message(2, 0, kind::SET_CHUNK_SIZE, 0), message(4, 40, kind::VIDEO, 700), message(5, 0x0100_0001, kind::AUDIO, 300)];
         let mut bytes = Vec::new();
         for (index, message) in messages.iter().enumerate() {
             let mut message = message.clone();

@@ -68,8 +68,7 @@ impl Client {
         self.send(3, kind::COMMAND_AMF0, 0, 0, &amf::encode(&values))?;
         loop {
             let values = self.command()?;
-            let (answer, transaction) =
-                (values.first().and_then(amf::Value::as_str), values.get(1).and_then(amf::Value::as_f64));
+            let (answer, transaction) = (values.first().and_then(amf::Value::as_str), values.get(1).and_then(amf::Value::as_f64));
             match answer {
                 Some("_result") if transaction == Some(self.transaction) => return Ok(values),
                 Some("_error") => bail!("{name} was answered with _error: {values:?}"),
@@ -99,7 +98,8 @@ impl Client {
 
     /// Ends a publish in an orderly way, as encoders do when their user stops.
     pub fn unpublish(&mut self, stream: u32) -> Result<()> {
-        let values = [amf::Value::text("deleteStream"), amf::Value::Number(0.0), amf::Value::Null, amf::Value::Number(f64::from(stream))];
+        let values =
+            [amf::Value::text("deleteStream"), amf::Value::Number(0.0), amf::Value::Null, amf::Value::Number(f64::from(stream))];
         self.send(3, kind::COMMAND_AMF0, 0, 0, &amf::encode(&values))
     }
 
