@@ -2,14 +2,18 @@
 //!
 //! Sources: Adobe, "RTMP Specification 1.0" (2012); Veovera, "Enhanced RTMP v2" for HEVC, AV1 and Opus.
 
+mod address;
 mod chunk;
+mod client;
 mod connection;
 mod handshake;
 mod name;
 mod output;
 mod server;
 
+pub use address::{Address, AddressError};
 pub use chunk::ChunkError;
+pub use client::{ClientEvent, ClientSession, NotReady};
 pub use handshake::HandshakeError;
 pub use output::{header, message};
 pub use server::{Connected, Event, PlayRequest, PublishKind, PublishRequest, RequestId, ServerSession};

@@ -33,8 +33,15 @@ pub fn header(entry: &Entry) -> &Bytes {
     entry.memo(Wire::RtmpHeader, || header_messages(entry, PLAY_STREAM, &[]))
 }
 
-/// The same as [`message`] for any message stream.
-pub(super) fn frame_message(entry: &Entry, stream_id: u32) -> Bytes {
+/// The same as [`message`] for any message stream; shared with the players where it is theirs.
+pub(super) fn shared_message(entry: &Entry, stream_id: u32) -> Bytes {
+    match stream_id {
+        PLAY_STREAM => message(entry).clone(),
+        other => frame_message(entry, other),
+    }
+}
+
+fn frame_message(entry: &Entry, stream_id: u32) -> Bytes {
     let Some(body) = flv::body(entry) else { return Bytes::new() };
     let mut out = Vec::new();
     let envelope = envelope(body.kind, flv::timestamp(entry), stream_id);

@@ -164,6 +164,13 @@ impl ChunkReader {
         }
     }
 
+    /// Bytes that are set aside for unfinished messages.
+    #[cfg(test)]
+    pub fn allocated(&self) -> usize {
+        let bodies = self.streams.iter().filter_map(|stream| stream.partial.as_ref()?.body.as_ref());
+        bodies.map(Vec::capacity).sum()
+    }
+
     /// Follows the messages that change how chunks are read. True when there is nothing more to them.
     fn follow(&mut self, message: &Message) -> Result<bool, ChunkError> {
         let mut reader = Reader::new(&message.payload);
