@@ -4,7 +4,11 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cmaf;
+pub mod codec;
+pub mod dash;
 pub mod frame;
+pub mod hls;
 pub mod hub;
 pub mod time;
 pub mod timeline;
