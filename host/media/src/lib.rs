@@ -4,8 +4,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod cmaf;
+pub mod codec;
+pub mod dash;
 pub mod flv;
 pub mod frame;
+pub mod hls;
 pub mod hub;
 pub mod rtmp;
 pub mod time;
