@@ -1,0 +1,384 @@
+//! Configuration: defaults, then `flyloft.toml`, then `FLYLOFT_*` environment variables, then flags, in rising priority.
+//!
+//! Every key has an environment variable of the same name: `http.listen` is `FLYLOFT_HTTP_LISTEN`. An unknown key or variable is an
+//! error that names the nearest known one.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// Environment variables that start with `FLYLOFT_` and are not keys of the file.
+const OTHER_VARIABLES: [&str; 3] = ["FLYLOFT_CONFIG", "FLYLOFT_PREBUILT_PLUGINS", "FLYLOFT_WEB_OUT"];
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Where everything that must survive a restart is kept.
+    pub data: PathBuf,
+    pub http: Http,
+    pub rtmp: Rtmp,
+    pub tls: Tls,
+    pub live: Live,
+    pub cmaf: Cmaf,
+    pub egress: Egress,
+    pub plugins: Plugins,
+    pub log: Log,
+}
+
+/// Addresses as `host:port`; an empty one switches the listener off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Http {
+    pub listen: String,
+    /// HTTPS with HTTP/2.
+    pub tls_listen: String,
+    /// What viewers type, for example `https://video.example.com`; empty takes the `Host` of each request.
+    pub public_url: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rtmp {
+    pub listen: String,
+    /// RTMPS.
+    pub tls_listen: String,
+    /// For example `rtmp://ingest.example.com`; empty is made from the HTTP host and the RTMP port.
+    pub public_url: String,
+    pub max_connections: u32,
+}
+
+/// PEM files; both empty means a self-signed certificate, for development only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Live {
+    /// How long a stream waits for its publisher to return before it ends.
+    pub reconnect_timeout_ms: u64,
+    /// A publisher that sends nothing for this long is disconnected.
+    pub stall_timeout_ms: u64,
+    /// What a stream keeps for those who join or fall behind.
+    pub ring_bytes: usize,
+    pub ring_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cmaf {
+    pub segment_ms: u64,
+    pub part_ms: u64,
+    /// Segments in the playlist.
+    pub window: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Egress {
+    /// How long sound may wait for the next picture, so that both leave in one write to each viewer. 0 sends at once.
+    pub coalesce_ms: u64,
+    /// A viewer that is this far behind goes on at the next key frame.
+    pub max_lag_ms: u64,
+    /// A viewer that takes nothing at all for this long is disconnected.
+    pub stall_timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plugins {
+    pub deadline_ms: u64,
+    pub memory_bytes: usize,
+    /// Component files that replace a built-in plugin or stand before it: `room-policy = "my-policy.wasm"`.
+    pub components: Table,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Log {
+    /// A `tracing` filter: `info`, `flyloft=debug,info`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Pretty,
+    Json,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: "0.0.0.0:8080".into(), tls_listen: String::new(), public_url: String::new() }
+    }
+}
+
+impl Default for Rtmp {
+    fn default() -> Self {
+        Self {
+            listen: "0.0.0.0:1935".into(),
+            tls_listen: String::new(),
+            public_url: String::new(),
+            max_connections: 20_000,
+        }
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self { reconnect_timeout_ms: 30_000, stall_timeout_ms: 15_000, ring_bytes: 32 << 20, ring_ms: 10_000 }
+    }
+}
+
+impl Default for Cmaf {
+    fn default() -> Self {
+        Self { segment_ms: 2_000, part_ms: 334, window: 10 }
+    }
+}
+
+impl Default for Egress {
+    fn default() -> Self {
+        Self { coalesce_ms: 5, max_lag_ms: 5_000, stall_timeout_ms: 20_000 }
+    }
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self { deadline_ms: 50, memory_bytes: 64 << 20, components: Table::new() }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Pretty }
+    }
+}
+
+impl Config {
+    /// Reads `file` (which need not exist when `required` is false), lays `variables` over it and then `flags`, each a key path
+    /// such as `http.listen` with its value.
+    pub fn load(
+        file: &Path,
+        required: bool,
+        variables: impl Iterator<Item = (String, String)>,
+        flags: &[(&str, Option<String>)],
+    ) -> Result<Self> {
+        let known = Table::try_from(Self::default()).context("the default configuration cannot be written as TOML")?;
+        let mut table = match std::fs::read_to_string(file) {
+            Ok(text) => {
+                let table: Table = text.parse().with_context(|| format!("{} is not valid TOML", file.display()))?;
+                check_keys(&table, &known, "").with_context(|| format!("in {}", file.display()))?;
+                table
+            }
+            Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => Table::new(),
+            Err(error) => return Err(error).with_context(|| format!("cannot read the configuration {}", file.display())),
+        };
+        let mut paths = Vec::new();
+        leaves(&known, "", &mut paths);
+        for (name, value) in variables.filter(|(name, _)| name.starts_with("FLYLOFT_")) {
+            if OTHER_VARIABLES.contains(&name.as_str()) {
+                continue;
+            }
+            let Some(path) = paths.iter().find(|path| variable(path) == name) else {
+                let names: Vec<_> = paths.iter().map(|path| variable(path)).collect();
+                bail!("the environment variable {name} is no setting{}", suggestion(&name, names.iter().map(String::as_str)));
+            };
+            set(&mut table, &known, path, value).with_context(|| format!("in the environment variable {name}"))?;
+        }
+        for (path, value) in flags {
+            if let Some(value) = value {
+                set(&mut table, &known, path, value.clone()).with_context(|| format!("in the flag for {path}"))?;
+            }
+        }
+        let config: Self = Value::Table(table).try_into().context("the configuration has a value of the wrong kind")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        for (key, address) in [
+            ("http.listen", &self.http.listen),
+            ("http.tls_listen", &self.http.tls_listen),
+            ("rtmp.listen", &self.rtmp.listen),
+            ("rtmp.tls_listen", &self.rtmp.tls_listen),
+        ] {
+            if !address.is_empty() && address.parse::<SocketAddr>().is_err() {
+                bail!("{key} = {address:?} is not an address: write IP:PORT, for example 0.0.0.0:8080 or [::]:8080");
+            }
+        }
+        if self.tls.certificate.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
+            bail!("tls.certificate and tls.key belong together: set both, or neither for a self-signed certificate");
+        }
+        for (key, value, low, high) in [
+            ("cmaf.segment_ms", self.cmaf.segment_ms, 500, 20_000),
+            ("cmaf.part_ms", self.cmaf.part_ms, 50, self.cmaf.segment_ms),
+            ("cmaf.window", self.cmaf.window as u64, 3, 10_000),
+            ("live.reconnect_timeout_ms", self.live.reconnect_timeout_ms, 0, 86_400_000),
+            ("live.stall_timeout_ms", self.live.stall_timeout_ms, 100, 86_400_000),
+            ("live.ring_bytes", self.live.ring_bytes as u64, 1 << 20, 1 << 32),
+            ("live.ring_ms", self.live.ring_ms, 1_000, 600_000),
+            ("egress.coalesce_ms", self.egress.coalesce_ms, 0, 1_000),
+            ("egress.max_lag_ms", self.egress.max_lag_ms, 500, 60_000),
+            ("egress.stall_timeout_ms", self.egress.stall_timeout_ms, 1_000, 600_000),
+            ("plugins.deadline_ms", self.plugins.deadline_ms, 5, 60_000),
+            ("plugins.memory_bytes", self.plugins.memory_bytes as u64, 1 << 20, 1 << 32),
+        ] {
+            if !(low..=high).contains(&value) {
+                bail!("{key} = {value} is out of range: it may be {low} to {high}");
+            }
+        }
+        for (name, file) in &self.plugins.components {
+            if !file.is_str() {
+                bail!("plugins.components.{name} must be the path of a component file");
+            }
+        }
+        Ok(())
+    }
+
+    /// The component files named in the configuration, by plugin name.
+    pub fn components(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.plugins.components.iter().filter_map(|(name, file)| Some((name.as_str(), file.as_str()?)))
+    }
+}
+
+fn variable(path: &str) -> String {
+    format!("FLYLOFT_{}", path.replace('.', "_").to_uppercase())
+}
+
+/// Keys whose table the operator names freely.
+fn is_open(path: &str) -> bool {
+    path == "plugins.components"
+}
+
+fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+}
+
+fn leaves(table: &Table, prefix: &str, out: &mut Vec<String>) {
+    for (key, value) in table {
+        let path = join(prefix, key);
+        match value {
+            Value::Table(_) if is_open(&path) => {}
+            Value::Table(inner) => leaves(inner, &path, out),
+            _ => out.push(path),
+        }
+    }
+}
+
+fn check_keys(table: &Table, known: &Table, prefix: &str) -> Result<()> {
+    for (key, value) in table {
+        let path = join(prefix, key);
+        match (known.get(key), value) {
+            (None, _) => bail!("{path} is no setting{}", suggestion(key, known.keys().map(String::as_str))),
+            (Some(Value::Table(_)), Value::Table(_)) if is_open(&path) => {}
+            (Some(Value::Table(known)), Value::Table(inner)) => check_keys(inner, known, &path)?,
+            (Some(known), value) if known.type_str() != value.type_str() => {
+                bail!("{path} must be a {}, not a {}", known.type_str(), value.type_str());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .min()
+        .filter(|(distance, _)| *distance <= name.len() / 2)
+        .map_or_else(|| ": see `flyloft config check --help`".to_owned(), |(_, candidate)| format!(": did you mean {candidate}?"))
+}
+
+/// Sets the key `path` to `text`, read as the kind of value that the default has.
+fn set(table: &mut Table, known: &Table, path: &str, text: String) -> Result<()> {
+    let (Some(key), rest) = (path.split('.').next(), path.split_once('.').map(|(_, rest)| rest)) else { return Ok(()) };
+    match (known.get(key), rest) {
+        (Some(Value::Table(known)), Some(rest)) => {
+            let inner = table.entry(key).or_insert_with(|| Value::Table(Table::new()));
+            let Value::Table(inner) = inner else { bail!("{key} must be a table") };
+            set(inner, known, rest, text)
+        }
+        (Some(known), None) => {
+            let value = match known {
+                Value::Integer(_) => Value::Integer(text.parse().with_context(|| format!("{path}: {text:?} is no whole number"))?),
+                Value::Boolean(_) => Value::Boolean(text.parse().with_context(|| format!("{path}: {text:?} is not true or false"))?),
+                _ => Value::String(text),
+            };
+            table.insert(key.to_owned(), value);
+            Ok(())
+        }
+        _ => bail!("{path} is no setting"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(toml: &str, variables: &[(&str, &str)], flags: &[(&str, Option<String>)]) -> Result<Config> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), toml).unwrap();
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(file.path(), true, variables, flags)
+    }
+
+    fn error(toml: &str, variables: &[(&str, &str)]) -> String {
+        format!("{:#}", load(toml, variables, &[]).unwrap_err())
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let toml = "[http]\nlisten = '127.0.0.1:1'\n[rtmp]\nlisten = '127.0.0.1:2'\n[cmaf]\nwindow = 5\n";
+        let flags = [("rtmp.listen", Some("127.0.0.1:4".to_owned())), ("log.level", None)];
+        let config = load(toml, &[("FLYLOFT_RTMP_LISTEN", "127.0.0.1:3"), ("FLYLOFT_CMAF_PART_MS", "500")], &flags).unwrap();
+        assert_eq!(config.http.listen, "127.0.0.1:1");
+        assert_eq!(config.rtmp.listen, "127.0.0.1:4");
+        assert_eq!((config.cmaf.window, config.cmaf.part_ms, config.cmaf.segment_ms), (5, 500, 2_000));
+    }
+
+    #[test]
+    fn unknown_names_get_a_suggestion() {
+        assert!(error("[http]\nlistne = 'x'", &[]).contains("http.listne is no setting: did you mean listen?"));
+        assert!(error("[cmfa]\nwindow = 5", &[]).contains("did you mean cmaf?"));
+        assert!(error("", &[("FLYLOFT_HTTP_LISTN", "x")]).contains("did you mean FLYLOFT_HTTP_LISTEN?"));
+    }
+
+    #[test]
+    fn wrong_values_name_their_key() {
+        assert!(error("[cmaf]\nwindow = 'many'", &[]).contains("cmaf.window must be a integer, not a string"));
+        assert!(error("", &[("FLYLOFT_CMAF_WINDOW", "many")]).contains("FLYLOFT_CMAF_WINDOW"));
+        assert!(error("[http]\nlisten = 'localhost'", &[]).contains("http.listen"));
+        assert!(error("[cmaf]\npart_ms = 5000", &[]).contains("cmaf.part_ms = 5000 is out of range"));
+        assert!(error("[tls]\nkey = 'k.pem'", &[]).contains("belong together"));
+    }
+
+    #[test]
+    fn components_are_named_freely() {
+        let config = load("[plugins.components]\nroom-policy = 'a.wasm'\n", &[], &[]).unwrap();
+        assert_eq!(config.components().collect::<Vec<_>>(), [("room-policy", "a.wasm")]);
+    }
+
+    #[test]
+    fn the_example_shows_every_default() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/flyloft.toml");
+        assert_eq!(Config::load(&example, true, std::iter::empty(), &[]).unwrap(), Config::default());
+        let shown: Table = std::fs::read_to_string(example).unwrap().parse().unwrap();
+        let (mut named, mut known) = (Vec::new(), Vec::new());
+        leaves(&shown, "", &mut named);
+        leaves(&Table::try_from(Config::default()).unwrap(), "", &mut known);
+        assert_eq!(named, known);
+    }
+
+    #[test]
+    fn without_a_file_the_defaults_hold() {
+        let config = Config::load(Path::new("/nonexistent/flyloft.toml"), false, std::iter::empty(), &[]).unwrap();
+        assert_eq!(config, Config::default());
+    }
+}

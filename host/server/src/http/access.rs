@@ -1,0 +1,148 @@
+//! Whether a viewer may watch: asks the rooms service, and remembers the answer for a few seconds, because HLS and DASH players
+//! ask for their playlist several times a second.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flyloft_plugins::model::Protocol;
+use http::{HeaderMap, StatusCode, Uri, header};
+use parking_lot::Mutex;
+
+use crate::live::{Live, LiveStream};
+use crate::rooms::{PlayAttempt, PlayGrant, Refusal, Rooms};
+
+/// How long an answer is used again. A replaced policy takes effect for running HLS and DASH viewers after this.
+const REMEMBER: Duration = Duration::from_secs(5);
+const MAX_REMEMBERED: usize = 50_000;
+
+/// A request to watch, whatever the output.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    pub remote: SocketAddr,
+    pub user_agent: Option<String>,
+    pub token: Option<String>,
+    pub parameters: Vec<(String, String)>,
+    /// Tells sessions apart: the CMCD session id, else address and player.
+    pub session: u64,
+}
+
+pub struct Access {
+    live: Arc<Live>,
+    rooms: Arc<Rooms>,
+    hasher: RandomState,
+    remembered: Mutex<HashMap<u64, (Instant, PlayGrant)>>,
+}
+
+/// A viewer that may watch, and what it may watch.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    pub live: Arc<LiveStream>,
+    pub grant: PlayGrant,
+}
+
+impl Access {
+    pub fn new(live: Arc<Live>, rooms: Arc<Rooms>) -> Self {
+        Self { live, rooms, hasher: RandomState::new(), remembered: Mutex::default() }
+    }
+
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Reads who asks from an HTTP request.
+    pub fn viewer(&self, remote: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Viewer {
+        let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(|agent| clip(agent, 512));
+        let mut token = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+            .map(str::to_owned);
+        let mut parameters = Vec::new();
+        let mut session = None;
+        for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).take(32) {
+            match &*name {
+                "token" => token = Some(value.into_owned()),
+                "CMCD" => session = cmcd_session(&value),
+                _ if name.starts_with("_HLS_") => {}
+                _ => parameters.push((clip(&name, 64), clip(&value, 512))),
+            }
+        }
+        let session = self.hasher.hash_one((session, remote.ip(), &user_agent, &token));
+        Viewer { remote, user_agent, token, parameters, session }
+    }
+
+    /// Asks anew. For outputs that stay connected.
+    pub async fn admit(&self, name: &str, protocol: Protocol, viewer: &Viewer) -> Result<Admission, Refusal> {
+        let grant = self.rooms.resolve_play(self.attempt(name, protocol, viewer)).await?;
+        let live = self.live.get(grant.stream.as_str()).ok_or_else(no_stream)?;
+        Ok(Admission { live, grant })
+    }
+
+    /// Uses a fresh answer again. For outputs that ask often.
+    pub async fn admit_session(&self, name: &str, protocol: Protocol, viewer: &Viewer) -> Result<Admission, Refusal> {
+        let key = self.hasher.hash_one((name, protocol as u8, viewer.session, &viewer.parameters));
+        let now = Instant::now();
+        let remembered = self.remembered.lock().get(&key).filter(|(until, _)| *until > now).map(|(_, grant)| grant.clone());
+        let admission = match remembered {
+            Some(grant) => Admission { live: self.live.get(grant.stream.as_str()).ok_or_else(no_stream)?, grant },
+            None => {
+                let admission = self.admit(name, protocol, viewer).await?;
+                let mut remembered = self.remembered.lock();
+                if remembered.len() >= MAX_REMEMBERED {
+                    remembered.retain(|_, (until, _)| *until > now);
+                }
+                if remembered.len() < MAX_REMEMBERED {
+                    remembered.insert(key, (now + REMEMBER, admission.grant.clone()));
+                }
+                admission
+            }
+        };
+        admission.live.viewers.touch(viewer.session, admission.grant.limits.max_viewers).map_err(|full| Refusal {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "viewers-limit".into(),
+            reason: full.to_string(),
+        })?;
+        Ok(admission)
+    }
+
+    fn attempt<'a>(&self, name: &'a str, protocol: Protocol, viewer: &'a Viewer) -> PlayAttempt<'a> {
+        PlayAttempt {
+            name,
+            token: viewer.token.as_deref(),
+            protocol,
+            remote: viewer.remote,
+            user_agent: viewer.user_agent.as_deref(),
+            parameters: &viewer.parameters,
+        }
+    }
+}
+
+fn no_stream() -> Refusal {
+    Refusal {
+        status: StatusCode::NOT_FOUND,
+        code: "no-stream".into(),
+        reason: "nothing is published under this name right now: try again when the broadcaster is back".into(),
+    }
+}
+
+/// The `sid` of a CMCD query argument (CTA-5004, section 3.1).
+fn cmcd_session(value: &str) -> Option<String> {
+    value.split(',').find_map(|pair| pair.strip_prefix("sid=")).map(|sid| clip(sid.trim_matches('"'), 64))
+}
+
+fn clip(text: &str, length: usize) -> String {
+    text.chars().take(length).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_of_cmcd_is_read() {
+        assert_eq!(cmcd_session("bl=2100,sid=\"6e2fb550-c457-11e9\",sf=h").as_deref(), Some("6e2fb550-c457-11e9"));
+        assert_eq!(cmcd_session("bl=2100"), None);
+    }
+}

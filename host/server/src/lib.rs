@@ -1,0 +1,19 @@
+//! The Flyloft server: sockets, storage, the REST API and the command line, around the media, rooms and plugins crates.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod api;
+pub mod cli;
+mod clock;
+pub mod config;
+pub mod demo;
+mod egress;
+pub mod files;
+pub mod http;
+mod ingest;
+mod limits;
+mod live;
+pub mod rooms;
+mod secret;
+pub mod server;
+pub mod store;
+mod tls;

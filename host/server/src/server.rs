@@ -1,0 +1,342 @@
+//! Puts the parts together and runs them until the server is told to stop.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use axum::Router;
+use flyloft_media::cmaf::SegmenterConfig;
+use flyloft_media::hub::RingLimits;
+use flyloft_plugins::Plugins;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, ApiState};
+use crate::config::Config;
+use crate::egress::fanout;
+use crate::http::access::Access;
+use crate::http::{self, Health, Metrics, Site, connection};
+use crate::ingest::{Door, rtmp};
+use crate::live::{self, Live};
+use crate::rooms::{self, Credentials, LiveControl, Rooms, StreamName};
+use crate::tls;
+
+/// Connections that the kernel may hold while the server is busy.
+const BACKLOG: u32 = 4096;
+/// How long a TLS handshake may take.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// HTTP connections at a time.
+const MAX_HTTP_CONNECTIONS: usize = 50_000;
+/// How long players of HLS and DASH have to fetch the end of the playlist when the server stops.
+const LAST_PLAYLISTS: Duration = Duration::from_millis(1_500);
+/// How long everything else may take to finish.
+const SHUTDOWN: Duration = Duration::from_secs(8);
+
+/// A server that answers.
+pub struct Server {
+    pub rooms: Arc<Rooms>,
+    pub addresses: Addresses,
+    /// Made by the first start.
+    pub credentials: Option<Credentials>,
+    data: PathBuf,
+    live: Arc<Live>,
+    health: Arc<Health>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    _lock: File,
+}
+
+/// Where the server listens, by `http`, `https`, `rtmp` and `rtmps`.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses(BTreeMap<&'static str, SocketAddr>);
+
+impl Addresses {
+    pub fn get(&self, name: &str) -> Option<SocketAddr> {
+        self.0.get(name).copied()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> + '_ {
+        self.0.iter().map(|(name, address)| (*name, *address))
+    }
+}
+
+impl LiveControl for LiveStreams {
+    fn end_stream(&self, stream: &StreamName, reason: &str) {
+        self.0.end(stream.as_str(), reason);
+    }
+
+    fn viewers(&self, stream: &StreamName) -> u32 {
+        self.0.get(stream.as_str()).map_or(0, |live| live.viewers.count())
+    }
+}
+
+struct LiveStreams(Arc<Live>);
+
+impl Server {
+    pub async fn start(config: &Config, data: &Path) -> Result<Self> {
+        std::fs::create_dir_all(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
+        let lock = lock(data)?;
+        let live = Live::new(live_settings(config));
+        let plugins = open_plugins(config, data).await?;
+        let listeners = Listeners::bind(config)?;
+        let rooms_config = rooms::Config {
+            http_url: non_empty(&config.http.public_url),
+            rtmp_url: non_empty(&config.rtmp.public_url),
+            rtmp_port: listeners.rtmp.as_ref().map(|(_, address)| address.port()).unwrap_or(1935),
+        };
+        let control = Arc::new(LiveStreams(Arc::clone(&live)));
+        let rooms = Rooms::open(data, plugins.clone(), control, rooms_config).await.context("cannot open the rooms")?;
+        let credentials = rooms.bootstrap().await.context("cannot make the first credentials")?;
+        if let Some(credentials) = &credentials {
+            let json = serde_json::to_vec_pretty(credentials)?;
+            crate::files::write_private(&data.join("credentials.json"), &json)?;
+        }
+        let metrics = Metrics::install(Arc::clone(&live), plugins.clone()).context("cannot install the metrics recorder")?;
+        let health = Arc::new(Health::default());
+        let access = Arc::new(Access::new(Arc::clone(&live), Arc::clone(&rooms)));
+        let site = Arc::new(Site { access: Arc::clone(&access), health: Arc::clone(&health), metrics });
+        let router = http::router(site, api::router(ApiState { rooms: Arc::clone(&rooms), plugins }));
+        let door = Door {
+            rooms: Arc::clone(&rooms),
+            live: Arc::clone(&live),
+            stall_timeout: Duration::from_millis(config.live.stall_timeout_ms),
+        };
+        let rtmp = rtmp::Service { door, access, max_lag: max_lag(config) };
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let addresses = listeners.addresses();
+        listeners.run(config, data, router, rtmp, &stop, &tasks)?;
+        let json: BTreeMap<_, _> = addresses.iter().map(|(name, address)| (name, address.to_string())).collect();
+        crate::files::write_private(&data.join("addresses.json"), &serde_json::to_vec(&json)?)?;
+        for (name, address) in addresses.iter() {
+            tracing::info!(%address, "{name} listens");
+        }
+        health.set_ready(true);
+        Ok(Self { rooms, addresses, credentials, data: data.to_owned(), live, health, stop, tasks, _lock: lock })
+    }
+
+    /// Takes no more work, ends the streams, lets viewers get their end, and waits for what is under way.
+    pub async fn shut_down(self) {
+        tracing::info!("shutting down");
+        self.health.set_ready(false);
+        let streams = self.live.all();
+        for live in &streams {
+            self.live.end(live.name(), "the server is shutting down");
+        }
+        if streams.iter().any(|live| live.outputs.cmaf && live.viewers.count() > 0) {
+            tokio::time::sleep(LAST_PLAYLISTS).await;
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(SHUTDOWN, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "some connections did not end in time");
+        }
+        self.rooms.close().await;
+        let _ = std::fs::remove_file(self.data.join("addresses.json"));
+    }
+}
+
+/// Only one server may use a data directory.
+fn lock(data: &Path) -> Result<File> {
+    let path = data.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another Flyloft uses {}: stop it first, or give this one another directory with --data", data.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+async fn open_plugins(config: &Config, data: &Path) -> Result<Plugins> {
+    let mut plugin_config = flyloft_plugins::Config { data_dir: Some(data.join("plugins")), ..Default::default() };
+    plugin_config.limits.deadline = Duration::from_millis(config.plugins.deadline_ms);
+    plugin_config.limits.memory = config.plugins.memory_bytes;
+    let plugins = Plugins::open(plugin_config).context("cannot start the plugin runtime")?;
+    for (name, file) in config.components() {
+        let component = std::fs::read(file).with_context(|| format!("plugins.components.{name}: cannot read {file}"))?;
+        let info = plugins.put(name, component.into()).await.with_context(|| format!("plugins.components.{name}: {file}"))?;
+        tracing::info!(plugin = name, digest = info.component.digest, "plugin loaded from the configuration");
+    }
+    Ok(plugins)
+}
+
+fn non_empty(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn max_lag(config: &Config) -> i64 {
+    i64::try_from(config.egress.max_lag_ms).unwrap_or(i64::MAX / 1000) * 1000
+}
+
+fn live_settings(config: &Config) -> live::Settings {
+    let millis = Duration::from_millis;
+    live::Settings {
+        ring: RingLimits {
+            max_bytes: config.live.ring_bytes,
+            max_age: i64::try_from(config.live.ring_ms).unwrap_or(i64::MAX / 1000) * 1000,
+            ..RingLimits::default()
+        },
+        segmenter: SegmenterConfig {
+            segment_target: millis(config.cmaf.segment_ms),
+            part_target: millis(config.cmaf.part_ms),
+            window: config.cmaf.window,
+            ..SegmenterConfig::new("")
+        },
+        fanout: fanout::Settings {
+            coalesce: millis(config.egress.coalesce_ms),
+            max_lag: max_lag(config),
+            stall_timeout: millis(config.egress.stall_timeout_ms),
+        },
+        reconnect_timeout: millis(config.live.reconnect_timeout_ms),
+    }
+}
+
+type Bound = (TcpListener, SocketAddr);
+
+struct Listeners {
+    http: Option<Bound>,
+    https: Option<Bound>,
+    rtmp: Option<Bound>,
+    rtmps: Option<Bound>,
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self> {
+        Ok(Self {
+            http: bind("http.listen", &config.http.listen)?,
+            https: bind("http.tls_listen", &config.http.tls_listen)?,
+            rtmp: bind("rtmp.listen", &config.rtmp.listen)?,
+            rtmps: bind("rtmp.tls_listen", &config.rtmp.tls_listen)?,
+        })
+    }
+
+    fn addresses(&self) -> Addresses {
+        let all = [("http", &self.http), ("https", &self.https), ("rtmp", &self.rtmp), ("rtmps", &self.rtmps)];
+        Addresses(all.into_iter().filter_map(|(name, bound)| Some((name, bound.as_ref()?.1))).collect())
+    }
+
+    fn run(
+        self,
+        config: &Config,
+        data: &Path,
+        router: Router,
+        rtmp: rtmp::Service,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<()> {
+        let acceptor = |protocols: &[&[u8]]| -> Result<TlsAcceptor> {
+            Ok(tls::server_config(tls::load(&config.tls, data)?, protocols)?.into())
+        };
+        let rtmp_seats = Arc::new(Semaphore::new(config.rtmp.max_connections as usize));
+        let http_seats = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
+        if let Some((listener, _)) = self.http {
+            let router = router.clone();
+            accept(listener, Arc::clone(&http_seats), stop, tasks, move |socket, remote, stop| {
+                connection::serve_plain(socket, remote, router.clone(), stop)
+            });
+        }
+        if let Some((listener, _)) = self.https {
+            let acceptor = acceptor(&[b"h2", b"http/1.1"])?;
+            accept(listener, http_seats, stop, tasks, move |socket, remote, stop| {
+                let (acceptor, router) = (acceptor.clone(), router.clone());
+                async move {
+                    let Some(socket) = tls_accept(&acceptor, socket, remote).await else { return };
+                    let http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
+                    connection::serve_tls(socket, remote, http2, router, stop).await;
+                }
+            });
+        }
+        if let Some((listener, _)) = self.rtmp {
+            let rtmp = rtmp.clone();
+            accept(listener, Arc::clone(&rtmp_seats), stop, tasks, move |socket, remote, stop| {
+                let served = rtmp::serve_plain(socket, remote, rtmp.clone(), stop);
+                async move { report(remote, served.await) }
+            });
+        }
+        if let Some((listener, _)) = self.rtmps {
+            let acceptor = acceptor(&[])?;
+            accept(listener, rtmp_seats, stop, tasks, move |socket, remote, stop| {
+                let (acceptor, rtmp) = (acceptor.clone(), rtmp.clone());
+                async move {
+                    let Some(socket) = tls_accept(&acceptor, socket, remote).await else { return };
+                    report(remote, rtmp::serve_tls(socket, remote, rtmp, stop).await);
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+fn report(remote: SocketAddr, served: Result<()>) {
+    if let Err(error) = served {
+        tracing::info!(%remote, error = format!("{error:#}"), "RTMP connection ended with an error");
+    }
+}
+
+fn bind(key: &str, address: &str) -> Result<Option<Bound>> {
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let address: SocketAddr = address.parse().with_context(|| format!("{key}: {address:?} is not an address"))?;
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        std::io::Result::Ok((listener, address))
+    };
+    let bound = listen().with_context(|| format!("{key}: cannot listen on {address}; is another server running there?"))?;
+    Ok(Some(bound))
+}
+
+/// Accepts connections until the server stops; no more than `seats` at a time, the rest wait in the kernel.
+fn accept<F, C>(listener: TcpListener, seats: Arc<Semaphore>, stop: &CancellationToken, tasks: &TaskTracker, serve: F)
+where
+    F: Fn(TcpStream, SocketAddr, CancellationToken) -> C + Send + 'static,
+    C: Future<Output = ()> + Send + 'static,
+{
+    let (stop, tracker) = (stop.clone(), tasks.clone());
+    tasks.spawn(async move {
+        loop {
+            let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((socket, remote)) => {
+                    let served = serve(socket, remote, stop.clone());
+                    tracker.spawn(async move {
+                        served.await;
+                        drop(seat);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection: too many open files? Trying again");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    });
+}
+
+async fn tls_accept(acceptor: &TlsAcceptor, socket: TcpStream, remote: SocketAddr) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    let _ = socket.set_nodelay(true);
+    match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(socket)).await {
+        Ok(Ok(socket)) => Some(socket),
+        Ok(Err(error)) => {
+            tracing::debug!(%remote, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => None,
+    }
+}
