@@ -3,6 +3,7 @@
 
 mod show;
 
+mod harness;
 mod hostile;
 mod http;
 mod life;

@@ -208,9 +208,10 @@ fn build() -> Result<PathBuf> {
         Some("debug") | None => "dev",
         Some(profile) => profile,
     };
+    // The whole workspace, so that dependencies have the features with which the tests have built them already.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "-p", "flyloft", "--bin", "flyloft", "--profile", profile, "--target-dir"])
+        .args(["build", "--quiet", "--workspace", "--bin", "flyloft", "--profile", profile, "--target-dir"])
         .arg(directory.join(".."))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
