@@ -275,7 +275,7 @@ impl Stream {
 }
 
 /// A frame as a protocol delivers it, before its time is repaired.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFrame {
     pub track: TrackId,
     /// The encoder's decode time in microseconds.

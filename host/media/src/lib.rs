@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod flv;
 pub mod frame;
 pub mod hub;
+pub mod rtmp;
 pub mod time;
 pub mod timeline;
 pub mod track;
