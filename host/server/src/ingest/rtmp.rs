@@ -45,7 +45,7 @@ enum Role {
 /// Serves a connection that is not encrypted. Its player moves to the fan-out.
 pub async fn serve_plain(socket: TcpStream, remote: SocketAddr, service: Service, stop: CancellationToken) -> Result<()> {
     let _ = socket.set_nodelay(true);
-    let mut connection = Connection::new(socket, remote, Protocol::Rtmp, service, stop);
+    let mut connection = Connection::new(socket, remote, Protocol::Rtmp, service, stop)?;
     match connection.negotiate().await? {
         Some(Role::Publisher(_, publishing)) => connection.publish(publishing).await,
         Some(Role::Player(_, admission)) => connection.play_in_fanout(admission).await,
@@ -58,7 +58,7 @@ pub async fn serve_tls<S>(socket: S, remote: SocketAddr, service: Service, stop:
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut connection = Connection::new(socket, remote, Protocol::Rtmps, service, stop);
+    let mut connection = Connection::new(socket, remote, Protocol::Rtmps, service, stop)?;
     match connection.negotiate().await? {
         Some(Role::Publisher(_, publishing)) => connection.publish(publishing).await,
         Some(Role::Player(_, admission)) => connection.play_here(admission).await,
@@ -78,17 +78,17 @@ struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn new(socket: S, remote: SocketAddr, protocol: Protocol, service: Service, stop: CancellationToken) -> Self {
-        Self {
+    fn new(socket: S, remote: SocketAddr, protocol: Protocol, service: Service, stop: CancellationToken) -> Result<Self> {
+        Ok(Self {
             socket,
             remote,
             protocol,
             service,
             stop,
-            session: ServerSession::new(SessionConfig::default()),
+            session: ServerSession::new(SessionConfig::default())?,
             input: BytesMut::new(),
             flash_version: None,
-        }
+        })
     }
 
     /// Reads once and hands it to the session. False at the end of the input.
