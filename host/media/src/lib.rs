@@ -6,6 +6,8 @@
 
 pub mod flv;
 pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 pub mod hub;
 pub mod rtmp;
 pub mod time;
