@@ -9,11 +9,13 @@ mod metadata;
 mod output;
 pub(crate) mod reader;
 mod tag;
+#[cfg(test)]
+mod tests;
 mod video;
 
 pub use demuxer::{Demuxer, FlvError, FlvEvent};
 pub use metadata::Metadata;
-pub(crate) use output::{bodies, body, timestamp};
+pub(crate) use output::{Preface, body, prefaces, timestamp};
 pub use output::{file_header, header, tag};
 pub(crate) use tag::tags;
 pub use tag::{Media, TagReader, Unsupported};

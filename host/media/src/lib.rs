@@ -9,7 +9,12 @@ pub mod codec;
 pub mod dash;
 pub mod flv;
 pub mod frame;
+<<<<<<< HEAD
 pub mod hls;
+=======
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+>>>>>>> rtmp
 pub mod hub;
 pub mod rtmp;
 pub mod time;

@@ -10,6 +10,8 @@ mod handshake;
 mod name;
 mod output;
 mod server;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use address::{Address, AddressError};
 pub use chunk::ChunkError;

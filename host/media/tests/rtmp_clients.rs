@@ -4,13 +4,13 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use flyloft_media::flv::Media;
 use flyloft_media::hub::{Entry, RawFrame};
-use flyloft_media::rtmp::{self, Event, ServerSession, SessionConfig};
+use flyloft_media::rtmp::{self, Address, ClientEvent, ClientSession, Event, ServerSession, SessionConfig};
 use flyloft_media::{Codec, MediaKind};
 use support::{Packet, Scratch, rebased, text};
 
@@ -289,4 +289,54 @@ fn librtmp_plays_what_was_published() {
     let sent = support::media(&support::demux(clip()));
     let frames = |media: &[Media]| media.iter().filter(|media| matches!(media, Media::Frame(_))).count();
     assert_eq!(frames(&got), frames(&sent));
+}
+
+/// Connects to a server that is just starting.
+fn connect(port: u16, server: &mut Client) -> TcpStream {
+    loop {
+        if let Ok(socket) = TcpStream::connect(("127.0.0.1", port)) {
+            return socket;
+        }
+        assert_eq!(server.0.try_wait().unwrap(), None, "the server ended");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_client_session_publishes_to_ffmpeg() {
+    let scratch = Scratch::new("client-publishes");
+    let port = listen().1;
+    let (url, got) = (format!("rtmp://127.0.0.1:{port}/live/KEY"), scratch.path("got.flv"));
+    let arguments = ["-v", "error", "-listen", "1", "-i", &url, "-c", "copy", text(&got)];
+    let mut server = Client::start("ffmpeg", &arguments);
+    let mut socket = connect(port, &mut server);
+    let address = Address::parse(&url).unwrap();
+    let mut session = ClientSession::new(address, SessionConfig::default()).unwrap();
+    let mut buffer = [0; 4096];
+    while session.poll_event() != Some(ClientEvent::Ready) {
+        while let Some(bytes) = session.poll_output() {
+            socket.write_all(&bytes).unwrap();
+        }
+        let count = socket.read(&mut buffer).unwrap();
+        assert_ne!(count, 0, "the server left");
+        session.handle_input(&buffer[..count]).unwrap();
+    }
+    for entry in clip_entries() {
+        session.send(&entry).unwrap();
+        while let Some(bytes) = session.poll_output() {
+            socket.write_all(&bytes).unwrap();
+        }
+    }
+    session.close();
+    while let Some(bytes) = session.poll_output() {
+        socket.write_all(&bytes).unwrap();
+    }
+    socket.shutdown(Shutdown::Write).unwrap();
+    while matches!(socket.read(&mut buffer), Ok(count) if count > 0) {}
+    drop(socket);
+    server.finish();
+    let (got, expected) = (support::packets(&got), support::packets(&clip_file(&scratch)));
+    for kind in [MediaKind::Video, MediaKind::Audio] {
+        assert_eq!(rebased(&got, kind), rebased(&expected, kind));
+    }
 }

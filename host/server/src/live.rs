@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::egress::fanout::{self, Fanout};
 use crate::http::playlists::Playlists;
-pub use viewers::{Full, ViewerGuard, Viewers};
+pub use viewers::{ViewerGuard, Viewers};
 
 /// How long an ended stream stays for players that still read its last segments.
 const LINGER: Duration = Duration::from_secs(30);

@@ -80,19 +80,26 @@ fn mp3_flags(track: &Track) -> u8 {
     0x20 | rate << 2 | 0x02 | u8::from(stereo)
 }
 
-/// A body that has no frame: kind and bytes.
-pub(crate) type Serialized = (u8, Vec<u8>);
-
-/// What a player must know before it gets frames of these tracks: metadata, then the decoder configurations.
-pub(crate) fn bodies(tracks: &Tracks) -> Vec<Serialized> {
-    let mut bodies = vec![(kind::SCRIPT, amf0::write(&metadata::describe(tracks)))];
-    let configured =
-        [MediaKind::Video, MediaKind::Audio].into_iter().filter_map(|kind| tracks.first(kind)).filter_map(sequence_start);
-    bodies.extend(configured.filter(|(_, body)| body.len() <= MAX_BODY));
-    bodies
+/// A body that has no frame.
+pub(crate) struct Preface {
+    pub kind: u8,
+    pub timestamp: u32,
+    pub bytes: Vec<u8>,
 }
 
-fn sequence_start(track: &Track) -> Option<Serialized> {
+/// What a player must know before `entry`: metadata, then the decoder configurations.
+pub(crate) fn prefaces(entry: &Entry) -> Vec<Preface> {
+    let tracks = &entry.tracks;
+    // FFmpeg takes metadata for a track of text unless it has the time 0.
+    let metadata = Preface { kind: kind::SCRIPT, timestamp: 0, bytes: amf0::write(&metadata::describe(tracks)) };
+    let first = [MediaKind::Video, MediaKind::Audio].into_iter().filter_map(|kind| tracks.first(kind));
+    let starts = first.filter_map(sequence_start).filter(|(_, bytes)| bytes.len() <= MAX_BODY);
+    let starts = starts.map(|(kind, bytes)| Preface { kind, timestamp: timestamp(entry), bytes });
+    std::iter::once(metadata).chain(starts).collect()
+}
+
+/// Kind and body of the tag with a track's configuration.
+fn sequence_start(track: &Track) -> Option<(u8, Vec<u8>)> {
     let config: &[u8] = &track.config;
     Some(match track.codec {
         Codec::H264 => (kind::VIDEO, [&[0x17, 0, 0, 0, 0], config].concat()),
@@ -126,13 +133,13 @@ pub fn tag(entry: &Entry) -> &Bytes {
     })
 }
 
-/// Metadata and decoder configurations as tags, with the time of `entry`: what a viewer needs who starts there, or after a change
+/// Metadata and decoder configurations as tags, the latter with the time of `entry`: what a viewer needs who starts there, or after a change
 /// of the tracks. The file header is not in it.
 pub fn header(entry: &Entry) -> &Bytes {
     entry.memo(Wire::FlvHeader, || {
         let mut out = Vec::new();
-        for (kind, body) in bodies(&entry.tracks) {
-            write_tag(&mut out, kind, timestamp(entry), &[&body]);
+        for Preface { kind, timestamp, bytes } in prefaces(entry) {
+            write_tag(&mut out, kind, timestamp, &[&bytes]);
         }
         out.into()
     })

@@ -6,7 +6,7 @@ use super::OUT_CHUNK_SIZE;
 use super::chunk::{Envelope, MessageWriter, kind};
 use super::connection::chunk_stream;
 use super::server::PLAY_STREAM;
-use crate::flv;
+use crate::flv::{self, Preface};
 use crate::hub::{Entry, Wire};
 
 const WRITER: MessageWriter = MessageWriter { chunk_size: OUT_CHUNK_SIZE };
@@ -27,7 +27,7 @@ pub fn message(entry: &Entry) -> &Bytes {
     entry.memo(Wire::RtmpMessage, || frame_message(entry, PLAY_STREAM))
 }
 
-/// Metadata and decoder configurations as messages, with the time of `entry`: what a player needs who starts there, or after a
+/// Metadata and decoder configurations as messages, the latter with the time of `entry`: what a player needs who starts there, or after a
 /// change of the tracks.
 pub fn header(entry: &Entry) -> &Bytes {
     entry.memo(Wire::RtmpHeader, || header_messages(entry, PLAY_STREAM, &[]))
@@ -52,9 +52,9 @@ fn frame_message(entry: &Entry, stream_id: u32) -> Bytes {
 /// The same as [`header`] for any message stream, with `prefix` before the metadata.
 pub(super) fn header_messages(entry: &Entry, stream_id: u32, prefix: &[u8]) -> Bytes {
     let mut out = Vec::new();
-    for (kind, body) in flv::bodies(&entry.tracks) {
+    for Preface { kind, timestamp, bytes } in flv::prefaces(entry) {
         let prefix = if kind == kind::DATA { prefix } else { &[] };
-        WRITER.write(&mut out, envelope(kind, flv::timestamp(entry), stream_id), &[prefix, &body]);
+        WRITER.write(&mut out, envelope(kind, timestamp, stream_id), &[prefix, &bytes]);
     }
     out.into()
 }

@@ -58,7 +58,7 @@ pub async fn serve(access: &Access, name: &str, path: &str, peer: Peer, uri: &Ur
         Resource::Multivariant => playlist(&live, &window, Kind::Multivariant, &query, NO_CACHE, headers),
         Resource::Media(of) => media_playlist(&live, window, of, &query, uri, headers).await,
         _ => {
-            let text = dash::mpd(&window.borrow(), clock::wall(), &query);
+            let Some(text) = dash::mpd(&window.borrow(), clock::wall(), &query) else { return problem::not_yet() };
             text_response(&Rendered::new(text), "application/dash+xml", NO_CACHE, headers)
         }
     }

@@ -136,7 +136,7 @@ async fn serve_http1(socket: TcpStream, peer: Peer, router: Router, stop: Cancel
     let takeover = Takeover(Arc::default());
     let service = {
         let takeover = takeover.clone();
-        service_fn(move |request| answer(router.clone(), peer, Some(takeover.clone()), request))
+        service_fn(move |request| Box::pin(answer(router.clone(), peer, Some(takeover.clone()), request)))
     };
     let mut connection =
         http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).serve_connection(TokioIo::new(socket), service);

@@ -45,7 +45,7 @@ enum Role {
 /// Serves a connection that is not encrypted. Its player moves to the fan-out.
 pub async fn serve_plain(socket: TcpStream, remote: SocketAddr, service: Service, stop: CancellationToken) -> Result<()> {
     let _ = socket.set_nodelay(true);
-    let mut connection = Connection::new(socket, remote, Protocol::Rtmp, service, stop)?;
+    let mut connection = Connection::new(socket, remote, Protocol::Rtmp, service, stop);
     match connection.negotiate().await? {
         Some(Role::Publisher(_, publishing)) => connection.publish(publishing).await,
         Some(Role::Player(_, admission)) => connection.play_in_fanout(admission).await,
@@ -58,7 +58,7 @@ pub async fn serve_tls<S>(socket: S, remote: SocketAddr, service: Service, stop:
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut connection = Connection::new(socket, remote, Protocol::Rtmps, service, stop)?;
+    let mut connection = Connection::new(socket, remote, Protocol::Rtmps, service, stop);
     match connection.negotiate().await? {
         Some(Role::Publisher(_, publishing)) => connection.publish(publishing).await,
         Some(Role::Player(_, admission)) => connection.play_here(admission).await,
@@ -78,17 +78,17 @@ struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    fn new(socket: S, remote: SocketAddr, protocol: Protocol, service: Service, stop: CancellationToken) -> Result<Self> {
-        Ok(Self {
+    fn new(socket: S, remote: SocketAddr, protocol: Protocol, service: Service, stop: CancellationToken) -> Self {
+        Self {
             socket,
             remote,
             protocol,
             service,
             stop,
-            session: ServerSession::new(SessionConfig::default())?,
+            session: ServerSession::new(SessionConfig::default()),
             input: BytesMut::new(),
             flash_version: None,
-        })
+        }
     }
 
     /// Reads once and hands it to the session. False at the end of the input.
@@ -112,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Carries the session to the point where the client publishes or plays, and has asked whether it may.
     async fn negotiate(&mut self) -> Result<Option<Role>> {
+        let stop = self.stop.clone();
         let deadline = tokio::time::sleep(HANDSHAKE_TIMEOUT);
         let mut deadline = std::pin::pin!(deadline);
         loop {
@@ -126,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.send().await?;
             tokio::select! {
                 received = self.receive() => if !received? { return Ok(None) },
-                () = self.stop.cancelled() => return Ok(None),
+                () = stop.cancelled() => return Ok(None),
                 () = deadline.as_mut() => bail!("the client neither published nor played within {HANDSHAKE_TIMEOUT:?}"),
             }
         }
@@ -263,6 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let expired = crate::http::expire(grant.limits.max_duration);
         let mut expired = std::pin::pin!(expired);
         let mut paused = false;
+        let stop = self.stop.clone();
         loop {
             tokio::select! {
                 buffers = follower.next(), if !paused => match buffers {
@@ -284,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.send().await?;
                 }
                 () = expired.as_mut() => break,
-                () = self.stop.cancelled() => break,
+                () = stop.cancelled() => break,
             }
         }
         self.session.end_play();

@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::rtmp::chunk::{ChunkError, ChunkReader, Envelope, MessageWriter, ReaderLimits};
+use crate::rtmp::chunk::{ChunkError, ChunkReader, ReaderLimits};
 use crate::rtmp::handshake::{Handshake, HandshakeError};
+use crate::rtmp::testing;
 use Value::Null;
 
 /// A client that says what it is told to, and reads the answers.
@@ -13,18 +14,14 @@ struct Client {
     sent: u64,
 }
 
-const WRITER: MessageWriter = MessageWriter { chunk_size: 128 };
 const LIMITS: ReaderLimits = ReaderLimits { chunk_streams: 64, media: 8 << 20, command: 64 << 10, buffered: 16 << 20 };
 
 fn bytes(kind: u8, stream_id: u32, timestamp: u32, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let chunk_stream = if kind == kind::VIDEO { 6 } else { 3 };
-    WRITER.write(&mut out, Envelope { chunk_stream, timestamp, kind, stream_id }, &[payload]);
-    out
+    testing::write(kind, timestamp, stream_id, payload)
 }
 
 fn command_bytes(stream_id: u32, values: &[Value]) -> Vec<u8> {
-    bytes(kind::COMMAND, stream_id, 0, &amf0::write(values))
+    testing::command(stream_id, values)
 }
 
 fn shake_hands(session: &mut ServerSession) {

@@ -1,0 +1,125 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::flv::amf0::{self, Value};
+use crate::rtmp::testing;
+
+/// Sessions that reach far: a publisher with media, and a player.
+fn conversations() -> Vec<Vec<u8>> {
+    let handshake = vec![3; 1 + 2 * 1536];
+    let connect = testing::command(0, &["connect".into(), 1.0.into(), amf0::object([("app", "live".into())])]);
+    let create = testing::command(0, &["createStream".into(), 2.0.into(), Value::Null]);
+    let publish = testing::command(1, &["publish".into(), 3.0.into(), Value::Null, "KEY".into()]);
+    let play = testing::command(1, &["play".into(), 3.0.into(), Value::Null, "KEY".into()]);
+    let metadata = amf0::write(&["@setDataFrame".into(), "onMetaData".into(), amf0::object([("width", 64.0.into())])]);
+    let media = [
+        testing::message(18, 0, &metadata),
+        testing::message(9, 0, b"\x17\0\0\0\0config"),
+        testing::message(8, 0, &[0xaf, 0, 0x12, 0x10]),
+        testing::message(9, 0, &[&b"\x17\x01\0\0\x28"[..], &[1; 400]].concat()),
+        testing::message(8, 0x0100_0000, &[&b"\xaf\x01"[..], &[2; 300]].concat()),
+        testing::message(22, 0, b"\x09\0\0\x06\0\0\0\0\0\0\0\x27\x01\0\0\0x\0\0\0\x11"),
+        testing::message(1, 0, &[0, 0, 1, 0]),
+        testing::message(9, 40, b"\x90hvc1config"),
+        testing::message(2, 0, &[0, 0, 0, 6]),
+    ]
+    .concat();
+    let pause = testing::command(1, &["pause".into(), 0.0.into(), Value::Null, true.into(), 0.0.into()]);
+    let close = testing::command(1, &["closeStream".into(), 0.0.into(), Value::Null]);
+    let delete = testing::command(0, &["deleteStream".into(), 0.0.into(), Value::Null, 1.0.into()]);
+    let start = [handshake, connect, create].concat();
+    vec![
+        [&start[..], &publish, &media, &close, &play, &delete].concat(),
+        [&start[..], &play, &pause, &media, &delete, &publish].concat(),
+        start,
+    ]
+}
+
+/// What a server answers to a client that publishes.
+fn answers() -> Vec<u8> {
+    let info = |code: &str| amf0::object([("level", "status".into()), ("code", code.into())]);
+    let connected = ["_result".into(), 1.0.into(), Value::Null, info("NetConnection.Connect.Success")];
+    let answers = [
+        testing::command(0, &connected),
+        testing::command(0, &["_result".into(), 4.0.into(), Value::Null, 1.0.into()]),
+        testing::command(1, &["onStatus".into(), 0.0.into(), Value::Null, info("NetStream.Publish.Start")]),
+        testing::command(1, &["onStatus".into(), 0.0.into(), Value::Null, info("NetStream.Unpublish.Success")]),
+    ];
+    [vec![3; 1 + 2 * 1536], answers.concat()].concat()
+}
+
+fn files() -> Vec<Vec<u8>> {
+    let hex = [
+        include_str!("../flv/golden/hevc_aac.hex"),
+        include_str!("../flv/golden/av1_opus.hex"),
+        include_str!("../flv/golden/multitrack.hex"),
+    ];
+    let digits = hex.map(|hex| hex.chars().filter_map(|c| c.to_digit(16)).collect::<Vec<_>>());
+    digits.map(|digits| digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()).to_vec()
+}
+
+/// Bytes that are put in other bytes' place, left out, or sent twice, behind the first `from`.
+fn damaged(corpus: Vec<Vec<u8>>, from: usize) -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), any::<u8>(), 0_u8..6, 1_usize..40);
+    (prop::sample::select(corpus), proptest::collection::vec(change, 0..12)).prop_map(move |(mut bytes, changes)| {
+        for (at, byte, what, count) in changes {
+            let Some(room) = bytes.len().checked_sub(from).filter(|&room| room > 0) else { break };
+            let at = from + at.index(room);
+            let end = (at + count).min(bytes.len());
+            match what {
+                0 => drop(bytes.drain(at..end)),
+                1 => {
+                    let again = bytes[at..end].to_vec();
+                    bytes.splice(at..at, again);
+                }
+                2 => bytes[at] = bytes[at].wrapping_add(1),
+                3 => bytes.truncate(at),
+                _ => bytes[at] = byte,
+            }
+        }
+        bytes
+    })
+}
+
+#[test]
+fn the_corpus_reaches_far() {
+    let [publisher, player, _] = &conversations()[..] else { panic!("three conversations") };
+    let (events, broken) = serve(std::iter::once(&publisher[..]));
+    assert!(!broken && events.len() > 8, "{events:?}");
+    assert!(events.iter().any(|event| matches!(event, Event::PlayRequested(_))));
+    let (events, broken) = serve(std::iter::once(&player[..]));
+    assert!(!broken && events.contains(&Event::Paused(true)) && events.contains(&Event::PlayFinished), "{events:?}");
+    rtmp_client(&answers());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn damaged_conversations(input in damaged(conversations(), 1 + 2 * 1536)) {
+        rtmp_server(&input);
+    }
+
+    #[test]
+    fn anything_on_the_port(input in proptest::collection::vec(any::<u8>(), 0..4000)) {
+        rtmp_server(&input);
+        rtmp_server(&[&[3][..], &input].concat());
+        rtmp_client(&input);
+        rtmp_address(&input);
+    }
+
+    #[test]
+    fn damaged_answers(input in damaged(vec![answers()], 1 + 2 * 1536)) {
+        rtmp_client(&input);
+    }
+
+    #[test]
+    fn addresses(input in "rtmps?://[a-z:@/?\\[\\]0-9.%=&]{0,30}") {
+        rtmp_address(input.as_bytes());
+    }
+
+    #[test]
+    fn damaged_files(input in damaged(files(), 0)) {
+        flv(&input);
+    }
+}
