@@ -9,12 +9,9 @@ pub mod codec;
 pub mod dash;
 pub mod flv;
 pub mod frame;
-<<<<<<< HEAD
-pub mod hls;
-=======
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
->>>>>>> rtmp
+pub mod hls;
 pub mod hub;
 pub mod rtmp;
 pub mod time;
