@@ -26,12 +26,32 @@ fn put(out: &mut String, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// The manifest, to be served as `index.mpd`. `query` is appended to the media URIs. `now` becomes its publishTime.
-/// `None` while the pace of the stream is not known: after two segments, or at the end of a shorter stream.
+/// The low-latency manifest, to be served as `index.mpd`. `query` is appended to the media URIs. `now` becomes its publishTime.
+/// `None` while the pace of the stream is not known: it is after two segments, or at the end of a shorter stream.
 pub fn mpd(window: &Window, now: WallClock, query: &str) -> Option<String> {
+    manifest(window, now, query, window.periods.clone())
+}
+
+/// The manifest for players that have no low-latency mode, to be served as `timeline.mpd`: all complete segments with their exact
+/// times, nothing to be computed and nothing in the making.
+pub fn timeline_mpd(window: &Window, now: WallClock, query: &str) -> Option<String> {
+    let mut periods = window.periods.clone();
+    periods.iter_mut().for_each(|period| period.regular = None);
+    manifest(window, now, query, periods)
+}
+
+fn manifest(window: &Window, now: WallClock, query: &str, mut periods: Vec<Period>) -> Option<String> {
     let main = window.video.as_ref().or(window.audio.as_ref())?;
-    let periods: Vec<_> = window.periods.iter().zip(ends(window, main)).filter(|(_, end)| *end != Some(0)).collect();
-    if !window.ready || periods.is_empty() {
+    let first = main.listed().first().filter(|_| window.ready)?;
+    let ends: Vec<_> = ends(window, main).collect();
+    if let Some(period) = periods.iter_mut().rfind(|period| window.ended && period.first_msn < first.msn) {
+        // A recording begins with what is left of it.
+        period.offset += first.start.micros_since(period.start);
+        period.start = first.start;
+        period.first_msn = first.msn;
+    }
+    let periods: Vec<_> = periods.iter().zip(ends).filter(|(_, end)| *end != Some(0)).collect();
+    if periods.is_empty() {
         return None;
     }
     let mut mpd = Mpd { out: String::with_capacity(4096), window, main, query: query_suffix(query) };

@@ -11,6 +11,8 @@ pub enum Resource {
     Media(MediaKind),
     /// `index.mpd`
     Mpd,
+    /// `timeline.mpd`
+    TimelineMpd,
     /// `{stamp}/video/init-{version}.mp4`
     Init { stamp: String, kind: MediaKind, version: u32 },
     /// `{stamp}/video/{msn}.m4s`
@@ -26,6 +28,7 @@ pub fn parse_path(path: &str) -> Option<Resource> {
         "video.m3u8" => return Some(Resource::Media(MediaKind::Video)),
         "audio.m3u8" => return Some(Resource::Media(MediaKind::Audio)),
         "index.mpd" => return Some(Resource::Mpd),
+        "timeline.mpd" => return Some(Resource::TimelineMpd),
         _ => {}
     }
     let mut words = path.split('/');

@@ -30,9 +30,7 @@ impl Sound {
         }
         let channels = track.audio().map_or(2, |info| info.channels);
         let silence = match track.codec {
-            // Parametric stereo makes two channels of a mono frame.
-            Codec::Aac if track.codecs.ends_with(".29") => aac_silence(1).map(Bytes::from_static),
-            Codec::Aac => aac_silence(channels).map(Bytes::from_static),
+            Codec::Aac => aac_silence(&track.config).map(Bytes::from),
             Codec::Opus if channels <= 2 => Some(Bytes::from_static(OPUS_SILENCE)),
             Codec::Mp3 => Mp3Header::silence(first).map(Bytes::from),
             _ => None,

@@ -222,7 +222,7 @@ impl Window {
     /// Finds media. Playlists and the MPD are made by [`crate::hls`] and [`crate::dash`]; asking for them here finds nothing.
     pub fn resource(&self, resource: &Resource) -> Lookup {
         match resource {
-            Resource::Multivariant | Resource::Media(_) | Resource::Mpd => Lookup::Gone,
+            Resource::Multivariant | Resource::Media(_) | Resource::Mpd | Resource::TimelineMpd => Lookup::Gone,
             Resource::Init { stamp, kind, version } => self.of(stamp, *kind).map_or(Lookup::Gone, |rendition| {
                 match rendition.inits.iter().find(|init| init.version == *version) {
                     Some(init) => found(vec![init.bytes.clone()], *kind, false),

@@ -117,21 +117,86 @@ fn backward_compatible_extension(bits: &mut Bits<'_>) -> Result<Option<(u32, u32
     Ok(Some((if parametric_stereo { PS } else { SBR }, rate)))
 }
 
-/// An AAC-LC frame of silence for 1 to 6 channels in the order of channelConfiguration.
-pub const fn silence(channels: u16) -> Option<&'static [u8]> {
-    Some(match channels {
-        1 => &[0x00, 0xc8, 0x00, 0x80, 0x23, 0x80],
-        2 => &[0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80],
-        3 => &[0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x8e],
-        4 => &[0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x80, 0x2c, 0x80, 0x08, 0x02, 0x38],
-        5 => &[
-            0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x82, 0x30, 0x04, 0x99, 0x00, 0x21, 0x90,
-            0x02, 0x38,
-        ],
-        6 => &[
-            0x00, 0xc8, 0x00, 0x80, 0x20, 0x84, 0x01, 0x26, 0x40, 0x08, 0x64, 0x00, 0x82, 0x30, 0x04, 0x99, 0x00, 0x21, 0x90,
-            0x02, 0x00, 0xb2, 0x00, 0x20, 0x08, 0xe0,
-        ],
+/// Syntactic elements of a raw_data_block (ISO/IEC 14496-3, table 4.85).
+#[derive(Clone, Copy)]
+enum Element {
+    Single = 0,
+    Pair = 1,
+    Low = 3,
+}
+
+/// A frame of silence for a decoder with this configuration: all its channels without spectral data. `None` for object types
+/// and channel orders that are not the usual ones.
+pub fn silence(record: &[u8]) -> Option<Vec<u8>> {
+    use Element::{Low, Pair, Single};
+    let mut bits = Bits::new(RECORD, record);
+    let mut object = object_type(&mut bits).ok()?;
+    sample_rate(&mut bits).ok()?;
+    let elements: &[Element] = match bits.read("channelConfiguration", 4).ok()? {
+        1 => &[Single],
+        2 => &[Pair],
+        3 => &[Single, Pair],
+        4 => &[Single, Pair, Single],
+        5 => &[Single, Pair, Pair],
+        6 => &[Single, Pair, Pair, Low],
         _ => return None,
-    })
+    };
+    if object == SBR || object == PS {
+        sample_rate(&mut bits).ok()?;
+        object = object_type(&mut bits).ok()?;
+    }
+    if !(1..=4).contains(&object) {
+        return None;
+    }
+    let mut out = Writer::default();
+    let mut tags = [0; 4];
+    for &element in elements {
+        let tag = tags.get_mut(element as usize)?;
+        out.write(element as u32, 3);
+        out.write(*tag, 4);
+        *tag += 1;
+        if let Pair = element {
+            out.write(1, 1);
+            out.write_ics_info();
+            out.write(0, 2);
+            out.write_channel();
+            out.write_channel();
+        } else {
+            out.write(0, 8);
+            out.write_ics_info();
+            out.write(0, 3);
+        }
+    }
+    out.write(7, 3);
+    Some(out.bytes)
+}
+
+#[derive(Default)]
+struct Writer {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Writer {
+    fn write(&mut self, value: u32, count: usize) {
+        for i in (0..count).rev() {
+            if self.used % 8 == 0 {
+                self.bytes.push(0);
+            }
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= ((value >> i & 1) as u8) << (7 - self.used % 8);
+            }
+            self.used += 1;
+        }
+    }
+
+    /// A long window without scale factor bands and prediction.
+    fn write_ics_info(&mut self) {
+        self.write(0, 1 + 2 + 1 + 6 + 1);
+    }
+
+    /// A channel of a pair with a common window: gain, and neither pulses, noise shaping nor gain control.
+    fn write_channel(&mut self) {
+        self.write(0, 8 + 3);
+    }
 }
