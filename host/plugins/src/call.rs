@@ -9,12 +9,14 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{Instance, TypedFunc};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+/// What a component may take to start when it is loaded; a busy machine must not refuse a good one.
+const LOAD_DEADLINE: Duration = Duration::from_secs(1);
 /// Frames of the same function at the top of a backtrace that tell a runaway recursion.
 const RECURSION_FRAMES: usize = 8;
 
@@ -107,11 +109,16 @@ pub(crate) async fn rehearse(
         "(being loaded)",
         loaded.inspection.digest.clone(),
     ));
+    let limits = CallLimits {
+        deadline: limits.deadline.max(LOAD_DEADLINE),
+        ..limits.clone()
+    };
     let caller = Caller {
         engine: engine.clone(),
-        limits: limits.clone(),
+        limits,
         turns: Arc::new(Semaphore::new(1)),
     };
+    let limits = &caller.limits;
     let mut store = Sandbox::store(engine, limits, &identity, "load");
     let start = async {
         loaded

@@ -159,11 +159,11 @@ pub enum OpenError {
         name: String,
         digest: String,
         index: PathBuf,
-        source: Rejected,
+        source: Box<Rejected>,
     },
     #[error("the built-in plugin {name} can't be loaded: {source}; this is a fault of the build")]
     BuiltIn {
         name: &'static str,
-        source: Rejected,
+        source: Box<Rejected>,
     },
 }

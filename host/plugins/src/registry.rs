@@ -131,7 +131,10 @@ impl Registry {
         let mut built_in = Vec::new();
         for (interface, bytes) in BUILT_IN {
             let name = interface.name();
-            let failed = |source| OpenError::BuiltIn { name, source };
+            let failed = |source| OpenError::BuiltIn {
+                name,
+                source: Box::new(source),
+            };
             let loaded = loader
                 .load(Bytes::from_static(bytes))
                 .await
@@ -152,7 +155,7 @@ impl Registry {
                     name: name.clone(),
                     digest: entry.digest.clone(),
                     index: storage.index_path(),
-                    source,
+                    source: Box::new(source),
                 };
                 let bytes = storage
                     .read_component(&entry.digest, loader.config.max_component_size)

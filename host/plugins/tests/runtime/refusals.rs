@@ -56,7 +56,7 @@ async fn a_damaged_component() {
     let rejected = refusal("output-mode", cut).await;
     assert!(matches!(rejected, Rejected::Invalid { .. }), "{rejected}");
     let mut garbage = b"\0asm\x0d\0\x01\0".to_vec();
-    garbage.extend((0..5000_u32).map(|n| (n * 7919 >> 3) as u8));
+    garbage.extend((0..5000_u32).map(|n| (n * 7919 / 8) as u8));
     assert!(matches!(
         refusal("room-policy", garbage).await,
         Rejected::Invalid { .. }
@@ -159,7 +159,7 @@ async fn a_start_that_does_not_end_or_traps() {
         matches!(
             rejected,
             Rejected::Start {
-                kind: FaultKind::Deadline { ms: 500 }
+                kind: FaultKind::Deadline { ms: 1000 }
             }
         ),
         "{rejected}"
