@@ -1,0 +1,169 @@
+//! What can go wrong: a call that failed ([`Fault`]), a component that is not accepted ([`Rejected`]) and a runtime
+//! that can't start ([`OpenError`]). Each text says what to do next.
+
+use std::path::PathBuf;
+
+/// A call that gave no usable answer. It cost this call only; the next one starts in a fresh sandbox.
+///
+/// What it means for the caller: `room-policy` is closed (the action is refused), `output-mode` has already asked
+/// the rest of its chain and the App's default is to be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("plugin {plugin} ({digest}) failed in call {call}: {kind}")]
+pub struct Fault {
+    /// The name of the plugin, for example `room-policy`.
+    pub plugin: String,
+    /// The digest of its component, `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// The [`crate::model::Context::call_id`] of the call.
+    pub call: String,
+    pub kind: FaultKind,
+}
+
+/// The ways in which a call can fail.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaultKind {
+    /// The guest ended itself (`wasi:cli/exit`).
+    #[error("{message}")]
+    Guest { message: String },
+    /// The guest's code trapped: a panic, an abort, a division by zero, a stack overflow and the like.
+    #[error("{reason}")]
+    Trap { reason: String },
+    /// The call ran longer than [`crate::CallLimits::deadline`].
+    #[error(
+        "no answer within {ms} ms, so the call was ended; look for an endless or slow loop in the plugin"
+    )]
+    Deadline { ms: u64 },
+    /// The guest asked for more memory than [`crate::CallLimits::memory`], in bytes, or for more table entries than it may have.
+    #[error("it wanted more than the {limit} bytes of memory that a call may use")]
+    Memory { limit: u64 },
+    /// The component does not fit the interface any more, or could not be instantiated.
+    #[error(
+        "it does not fit this server: {reason}; build it again with the server's wit/ directory and upload it again"
+    )]
+    Incompatible { reason: String },
+    /// Too many calls are under way or waiting; the plugin was not asked.
+    #[error("{waiting} plugin calls are waiting already, so it was not asked; try again shortly")]
+    Overloaded { waiting: u32 },
+    /// The answer breaks a limit of the contract.
+    #[error("its answer is not valid: {field} {problem}")]
+    InvalidAnswer { field: String, problem: String },
+}
+
+impl FaultKind {
+    /// The kinds' names in the order of [`FaultKind::index`], for metrics.
+    pub const NAMES: [&'static str; 7] = [
+        "guest",
+        "trap",
+        "deadline",
+        "memory",
+        "incompatible",
+        "overloaded",
+        "invalid-answer",
+    ];
+
+    /// The position of this kind in [`FaultKind::NAMES`].
+    pub fn index(&self) -> usize {
+        match self {
+            FaultKind::Guest { .. } => 0,
+            FaultKind::Trap { .. } => 1,
+            FaultKind::Deadline { .. } => 2,
+            FaultKind::Memory { .. } => 3,
+            FaultKind::Incompatible { .. } => 4,
+            FaultKind::Overloaded { .. } => 5,
+            FaultKind::InvalidAnswer { .. } => 6,
+        }
+    }
+
+    /// The kind's name, for logs and metrics.
+    pub fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+}
+
+/// Why a component is not accepted as a plugin. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    #[error(
+        "the plugin name {name:?} can't be used: 1 to 64 lower-case letters, digits and hyphens are allowed, beginning with a letter"
+    )]
+    Name { name: String },
+    #[error(
+        "the component has {size} bytes and at most {limit} are accepted; strip it (`strip = true`, `opt-level = \"s\"`) or raise the limit"
+    )]
+    TooLarge { size: usize, limit: usize },
+    #[error("this is not a WebAssembly component: {found}; {remedy}")]
+    NotAComponent { found: String, remedy: &'static str },
+    #[error(
+        "the component is damaged or uses a feature that this server does not support: {reason}"
+    )]
+    Invalid { reason: String },
+    #[error(
+        "the component imports what a plugin does not get: {}; a plugin may import {available} (of WASI 0.2) and nothing else",
+        names.join(", ")
+    )]
+    Imports {
+        names: Vec<String>,
+        available: &'static str,
+    },
+    #[error("the component exports none of the interfaces that this server asks ({}); it exports {found}; build it against the server's wit/ directory", expected.join(", "))]
+    NoInterface {
+        expected: Vec<String>,
+        found: String,
+    },
+    #[error(
+        "the component exports {found}, which this server does not speak; build it against {expected}"
+    )]
+    Version { found: String, expected: String },
+    #[error(
+        "a plugin named {name} replaces the built-in one, so it must export {expected}; upload it under another name to put it in front of the built-in one"
+    )]
+    WrongInterface { name: String, expected: String },
+    #[error(
+        "the component exports {interface}, but its types differ from the contract: {reason}; build it against the server's wit/ directory"
+    )]
+    Types { interface: String, reason: String },
+    #[error("the component needs more than a plugin may have: {reason}")]
+    Needs { reason: String },
+    #[error("the component could not be started: {kind}")]
+    Start { kind: FaultKind },
+    #[error("{limit} plugins are loaded already; remove one first")]
+    TooMany { limit: usize },
+    #[error("the component could not be stored at {}: {reason}", path.display())]
+    Storage { path: PathBuf, reason: String },
+}
+
+/// Why a plugin can't be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    #[error("there is no plugin named {name:?}")]
+    NotFound { name: String },
+    #[error("{name} is the built-in plugin; replace it by uploading another one under its name")]
+    BuiltIn { name: String },
+    #[error("the removal could not be stored at {}: {reason}", path.display())]
+    Storage { path: PathBuf, reason: String },
+}
+
+/// Why the runtime can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "the WebAssembly engine can't be set up: {reason}; lower the number of concurrent calls or the memory of a call, or raise the process's limit of virtual memory"
+    )]
+    Engine { reason: String },
+    #[error("the plugin directory {} can't be used: {reason}", path.display())]
+    Directory { path: PathBuf, reason: String },
+    #[error("{} can't be read: {reason}; repair it, or delete it to go back to the built-in plugins", path.display())]
+    Index { path: PathBuf, reason: String },
+    #[error("the stored plugin {name} ({digest}) can't be loaded: {source}; delete its entry in {} to go back to the built-in plugin", index.display())]
+    Stored {
+        name: String,
+        digest: String,
+        index: PathBuf,
+        source: Rejected,
+    },
+    #[error("the built-in plugin {name} can't be loaded: {source}; this is a fault of the build")]
+    BuiltIn {
+        name: &'static str,
+        source: Rejected,
+    },
+}

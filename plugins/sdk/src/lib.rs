@@ -1,0 +1,35 @@
+//! Write plugins for the Flyloft live-video server: a type, one function, one macro.
+//! `plugins/README.md` shows how to build and upload one.
+//!
+//! ```
+//! use flyloft_plugin::policy::{Action, Context, Decision, Policy, abstain, deny};
+//!
+//! struct NoPushOut;
+//!
+//! impl Policy for NoPushOut {
+//!     fn decide(_context: Context, action: Action) -> Decision {
+//!         match action {
+//!             Action::PushOut(_) => deny("no-push-out", "This server does not send streams to other servers."),
+//!             _ => abstain(),
+//!         }
+//!     }
+//! }
+//!
+//! flyloft_plugin::export_policy!(NoPushOut);
+//! # fn main() {}
+//! ```
+
+// The generated code names this crate by its path, also from within it.
+extern crate self as flyloft_plugin;
+
+pub mod output_mode;
+pub mod policy;
+pub mod testing;
+
+pub use output_mode::bindings::export_output_mode;
+pub use policy::bindings::export_policy;
+/// The records that all interfaces share.
+pub use policy::bindings::flyloft::plugin::types;
+
+#[doc(hidden)]
+pub use wit_bindgen::rt as wit_runtime;
