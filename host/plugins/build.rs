@@ -1,0 +1,40 @@
+//! Compiles the built-in plugins from `plugins/` so that they can be embedded.
+
+#[path = "build/guests.rs"]
+mod guests;
+
+use guests::Guest;
+use std::path::Path;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    let built = guests::build(
+        &plugins,
+        &["-p", "flyloft-room-policy", "-p", "flyloft-output-mode"],
+        &[
+            "Cargo.toml",
+            "Cargo.lock",
+            ".cargo",
+            "sdk",
+            "room-policy",
+            "output-mode",
+            "../wit",
+        ],
+        &[
+            Guest {
+                artifact: "flyloft_room_policy",
+                name: "room-policy",
+            },
+            Guest {
+                artifact: "flyloft_output_mode",
+                name: "output-mode",
+            },
+        ],
+    );
+    if let Err(error) = built {
+        println!("cargo::error={}", error.replace('\n', " "));
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,293 @@
+//! One call: a fresh sandbox, the question, the answer, and what went wrong if there is none.
+
+use crate::api::{CallLimits, Interface};
+use crate::error::FaultKind;
+use crate::plugin::{Identity, Loaded, Plugin};
+use crate::question::{OutputModeQuestion, Params, PolicyQuestion, Question};
+use crate::sandbox::Sandbox;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::{Instance, TypedFunc};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+/// Frames of the same function at the top of a backtrace that tell a runaway recursion.
+const RECURSION_FRAMES: usize = 8;
+
+/// What calls need of the runtime.
+pub(crate) struct Caller {
+    pub(crate) engine: Engine,
+    pub(crate) limits: CallLimits,
+    /// Calls that have used up a tick share these turns, so that loops can't take every thread of the executor.
+    pub(crate) turns: Arc<Semaphore>,
+}
+
+/// Asks one plugin.
+pub(crate) async fn ask<Q: Question>(
+    caller: &Caller,
+    plugin: &Plugin,
+    context: &crate::model::Context,
+    question: &Q::Ask,
+) -> Result<Q::Answer, FaultKind> {
+    let started = Instant::now();
+    let mut store = Sandbox::store(
+        &caller.engine,
+        &caller.limits,
+        &plugin.identity,
+        &context.call_id,
+    );
+    let result = within_deadline(
+        caller,
+        started,
+        run::<Q>(&mut store, &plugin.loaded, (context, question)),
+    )
+    .await;
+    let result = match result {
+        Some(Ok(answer)) => Q::check(&answer).map(|()| answer),
+        Some(Err(failure)) => Err(explain(failure, &store, &caller.limits)),
+        None => Err(deadline(&caller.limits)),
+    };
+    plugin
+        .tally
+        .call(started.elapsed(), store.data().account.peak as u64);
+    if let Err(kind) = &result {
+        plugin.tally.fault(kind);
+    }
+    result
+}
+
+/// Where a call failed.
+enum Failure {
+    Start(wasmtime::Error),
+    Call(wasmtime::Error),
+}
+
+async fn run<Q: Question>(
+    store: &mut Store<Sandbox>,
+    loaded: &Loaded,
+    params: Params<'_, Q>,
+) -> Result<Q::Answer, Failure> {
+    let instance = loaded
+        .pre
+        .instantiate_async(&mut *store)
+        .await
+        .map_err(Failure::Start)?;
+    let function = Q::entry(loaded)
+        .and_then(|entry| instance.get_func(&mut *store, entry))
+        .ok_or_else(|| Failure::Start(wasmtime::Error::msg("the function is missing")))?;
+    // SAFETY: `rehearse` has checked this function of this component against these types when it was loaded.
+    let function = unsafe { TypedFunc::<Params<'_, Q>, (Q::Answer,)>::new_unchecked(function) };
+    let (answer,) = function
+        .call_async(&mut *store, params)
+        .await
+        .map_err(Failure::Call)?;
+    Ok(answer)
+}
+
+/// Why a component that was linked can't be used.
+pub(crate) enum Rehearsal {
+    Types {
+        interface: Interface,
+        reason: String,
+    },
+    Start(FaultKind),
+}
+
+/// Instantiates a component as a call does and checks the types of its functions.
+pub(crate) async fn rehearse(
+    loaded: &Loaded,
+    engine: &Engine,
+    limits: &CallLimits,
+) -> Result<(), Rehearsal> {
+    let identity = Arc::new(Identity::new(
+        "(being loaded)",
+        loaded.inspection.digest.clone(),
+    ));
+    let caller = Caller {
+        engine: engine.clone(),
+        limits: limits.clone(),
+        turns: Arc::new(Semaphore::new(1)),
+    };
+    let mut store = Sandbox::store(engine, limits, &identity, "load");
+    let start = async {
+        loaded
+            .pre
+            .instantiate_async(&mut store)
+            .await
+            .map_err(Failure::Start)
+    };
+    let instance = match within_deadline(&caller, Instant::now(), start).await {
+        Some(Ok(instance)) => instance,
+        Some(Err(failure)) => return Err(Rehearsal::Start(explain(failure, &store, limits))),
+        None => return Err(Rehearsal::Start(deadline(limits))),
+    };
+    check_types::<PolicyQuestion>(&mut store, loaded, &instance)?;
+    check_types::<OutputModeQuestion>(&mut store, loaded, &instance)
+}
+
+fn check_types<Q: Question>(
+    store: &mut Store<Sandbox>,
+    loaded: &Loaded,
+    instance: &Instance,
+) -> Result<(), Rehearsal> {
+    let failed = |reason| {
+        Err(Rehearsal::Types {
+            interface: Q::INTERFACE,
+            reason,
+        })
+    };
+    if !loaded.inspection.interfaces.contains(&Q::INTERFACE) {
+        return Ok(());
+    }
+    let Some(function) = Q::entry(loaded).and_then(|entry| instance.get_func(&mut *store, entry))
+    else {
+        return failed(format!("it has no function named {:?}", Q::FUNCTION));
+    };
+    match function.typed::<Params<'_, Q>, (Q::Answer,)>(&*store) {
+        Ok(_) => Ok(()),
+        Err(error) => failed(format!("{}: {error:#}", Q::FUNCTION)),
+    }
+}
+
+/// Runs a call to its end or to its deadline, when it answers None. Nearly all calls end within their first poll and
+/// so need no timer.
+async fn within_deadline<T>(
+    caller: &Caller,
+    started: Instant,
+    call: impl Future<Output = T> + Send,
+) -> Option<T> {
+    let mut call = pin!(call);
+    if let Poll::Ready(result) =
+        std::future::poll_fn(|task| Poll::Ready(call.as_mut().poll(task))).await
+    {
+        return Some(result);
+    }
+    let turns = InTurns {
+        call,
+        turns: &caller.turns,
+        waiting: None,
+    };
+    tokio::time::timeout_at((started + caller.limits.deadline).into(), turns)
+        .await
+        .ok()
+}
+
+/// A call that is polled only while it holds one of a few turns.
+struct InTurns<'a, F> {
+    call: Pin<&'a mut F>,
+    turns: &'a Arc<Semaphore>,
+    waiting: Option<Turn>,
+}
+
+type Turn = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+
+impl<F: Future> Future for InTurns<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        let turns = Arc::clone(this.turns);
+        let waiting = this
+            .waiting
+            .get_or_insert_with(|| Box::pin(async { turns.acquire_owned().await.ok() }));
+        let Poll::Ready(_turn) = waiting.as_mut().poll(task) else {
+            return Poll::Pending;
+        };
+        this.waiting = None;
+        this.call.as_mut().poll(task)
+    }
+}
+
+fn deadline(limits: &CallLimits) -> FaultKind {
+    FaultKind::Deadline {
+        ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Says in an author's terms why a call failed.
+fn explain(failure: Failure, store: &Store<Sandbox>, limits: &CallLimits) -> FaultKind {
+    let sandbox = store.data();
+    let (error, starting) = match failure {
+        Failure::Start(error) => (error, true),
+        Failure::Call(error) => (error, false),
+    };
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return FaultKind::Guest {
+            message: format!(
+                "it ended itself with exit code {} instead of answering",
+                exit.0
+            ),
+        };
+    }
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return FaultKind::Overloaded { waiting: 0 };
+    }
+    if sandbox.account.refused {
+        return FaultKind::Memory {
+            limit: sandbox.account.limit(),
+        };
+    }
+    if let Some(&trap) = error.downcast_ref::<Trap>() {
+        return match trap {
+            Trap::Interrupt => deadline(limits),
+            trap => FaultKind::Trap {
+                reason: trap_reason(trap, &error, sandbox),
+            },
+        };
+    }
+    let reason = format!("{error:#}");
+    if reason.contains("too much data is being copied") {
+        let problem = format!(
+            "is larger than the {} bytes that a call may hand out at a time",
+            limits.transfer
+        );
+        return FaultKind::InvalidAnswer {
+            field: "the answer (or one of its log lines)".to_owned(),
+            problem,
+        };
+    }
+    if starting {
+        return FaultKind::Incompatible { reason };
+    }
+    FaultKind::InvalidAnswer {
+        field: "the answer".to_owned(),
+        problem: format!("can't be read: {reason}"),
+    }
+}
+
+fn trap_reason(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> String {
+    let recursed = error.downcast_ref::<WasmBacktrace>().is_some_and(recursed);
+    let reason = match trap {
+        Trap::StackOverflow => "its stack overflowed; look for a recursion that does not end".to_owned(),
+        // A component's own stack lies at the start of its memory, so it overflows into nothing.
+        Trap::MemoryOutOfBounds if recursed => {
+            "its stack overflowed; look for a recursion that does not end, or link with a larger stack (-zstack-size)"
+                .to_owned()
+        }
+        Trap::MemoryOutOfBounds => {
+            "it reached outside its memory: a stack overflow (a deep recursion or a large value on the stack), or a fault in unsafe code".to_owned()
+        }
+        Trap::UnreachableCodeReached => "it panicked or aborted".to_owned(),
+        trap => format!("it trapped: {trap}"),
+    };
+    match sandbox.last_words() {
+        Some(words) => format!("{reason}; its last line on stderr was: {words}"),
+        None => reason,
+    }
+}
+
+/// Whether the innermost frames are mostly the same function calling itself.
+fn recursed(backtrace: &WasmBacktrace) -> bool {
+    let frames: Vec<u32> = backtrace
+        .frames()
+        .iter()
+        .map(|frame| frame.func_index())
+        .collect();
+    frames.iter().any(|function| {
+        frames.iter().filter(|other| *other == function).count() >= RECURSION_FRAMES
+    })
+}

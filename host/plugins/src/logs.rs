@@ -1,0 +1,284 @@
+//! Lines that guests write to their standard output and error become log events of the server (target `plugin`),
+//! shortened, made harmless and limited in number.
+
+use crate::plugin::Identity;
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// Bytes of a line that are logged.
+const MAX_LINE: usize = 1024;
+/// Lines of all calls of a plugin that are logged in a second.
+const LINES_PER_SECOND: u32 = 100;
+/// Bytes that a guest may write at a time.
+const WRITE_SIZE: usize = 64 << 10;
+
+/// How many lines a plugin has written in the current second; shared by all its calls.
+#[derive(Debug, Default)]
+pub(crate) struct LogRate {
+    // The second in the upper half, the lines in it in the lower.
+    window: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl LogRate {
+    /// Whether one more line may be logged in `second`.
+    fn admit(&self, second: u32) -> bool {
+        let update = |window: u64| {
+            let lines = if (window >> 32) as u32 == second {
+                window as u32
+            } else {
+                0
+            };
+            (lines < LINES_PER_SECOND).then(|| u64::from(second) << 32 | u64::from(lines + 1))
+        };
+        self.window
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
+            .is_ok()
+    }
+
+    fn drop_line(&self) -> u64 {
+        self.dropped.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lines that were not logged.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// The log of one call; the standard output and error of the guest share it.
+#[derive(Clone)]
+pub(crate) struct GuestLog(Arc<Shared>);
+
+struct Shared {
+    identity: Arc<Identity>,
+    call: String,
+    state: Mutex<State>,
+}
+
+struct State {
+    lines_left: u32,
+    last_words: Option<String>,
+}
+
+impl GuestLog {
+    /// A log for `lines` lines.
+    pub(crate) fn new(identity: Arc<Identity>, call: String, lines: u32) -> GuestLog {
+        GuestLog(Arc::new(Shared {
+            identity,
+            call,
+            state: Mutex::new(State {
+                lines_left: lines,
+                last_words: None,
+            }),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn last_words(&self) -> Option<String> {
+        self.state().last_words.clone()
+    }
+
+    fn line(&self, stream: &'static str, line: &[u8]) {
+        let line = harmless(line);
+        if line.is_empty() {
+            return;
+        }
+        let identity = &self.0.identity;
+        let mut state = self.state();
+        let left = state.lines_left;
+        state.lines_left = left.saturating_sub(1);
+        let admitted = left > 0 && identity.log_rate.admit(second());
+        if admitted {
+            tracing::info!(target: "plugin", plugin = %identity.name, call = %self.0.call, stream, "{line}");
+        } else {
+            // Said once for each thousand, or a chatty plugin would fill the log with complaints about itself.
+            let before = identity.log_rate.drop_line();
+            if before.is_multiple_of(1000) {
+                tracing::warn!(
+                    target: "plugin", plugin = %identity.name, call = %self.0.call, dropped = before + 1,
+                    "the plugin writes too many log lines; some are dropped"
+                );
+            }
+        }
+        if stream == "stderr" {
+            state.last_words = Some(line);
+        }
+    }
+}
+
+/// Seconds on a clock that does not go back.
+fn second() -> u32 {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    // The first second is 1, so that it is not the window of a fresh rate.
+    START
+        .get_or_init(std::time::Instant::now)
+        .elapsed()
+        .as_secs() as u32
+        + 1
+}
+
+/// A guest's bytes as one line of text without control characters.
+fn harmless(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let mut clean = String::with_capacity(text.len());
+    for c in text.trim_end().chars() {
+        if c.is_control() {
+            clean.extend(c.escape_default())
+        } else {
+            clean.push(c)
+        }
+    }
+    clean
+}
+
+/// The guest's end of the log: cuts what it writes into lines.
+pub(crate) struct Lines {
+    log: GuestLog,
+    stream: &'static str,
+}
+
+impl Lines {
+    pub(crate) fn new(log: GuestLog, stream: &'static str) -> Lines {
+        Lines { log, stream }
+    }
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(LineStream {
+            log: self.log.clone(),
+            stream: self.stream,
+            line: Vec::new(),
+            cut: false,
+        })
+    }
+}
+
+struct LineStream {
+    log: GuestLog,
+    stream: &'static str,
+    line: Vec<u8>,
+    /// Whether the current line is longer than what is kept of it.
+    cut: bool,
+}
+
+impl LineStream {
+    fn end_line(&mut self) {
+        if self.cut {
+            self.line.extend_from_slice(b"...");
+        }
+        self.log.line(self.stream, &self.line);
+        self.line.clear();
+        self.cut = false;
+    }
+}
+
+impl OutputStream for LineStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let mut pieces = bytes.split(|&byte| byte == b'\n').peekable();
+        while let Some(piece) = pieces.next() {
+            let kept = piece.len().min(MAX_LINE.saturating_sub(self.line.len()));
+            self.line
+                .extend_from_slice(piece.get(..kept).unwrap_or_default());
+            self.cut |= kept < piece.len();
+            if pieces.peek().is_some() {
+                self.end_line();
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_SIZE)
+    }
+}
+
+// What the guest left without a line break is logged when the sandbox goes.
+impl Drop for LineStream {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+    }
+}
+
+impl Pollable for LineStream {
+    fn ready<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_and_broken_text_are_made_visible() {
+        assert_eq!(
+            harmless(b"a\x1b[31mb\rc\td\xff\n"),
+            "a\\u{1b}[31mb\\rc\\td\u{fffd}"
+        );
+    }
+
+    #[test]
+    fn a_plugin_has_so_many_lines_a_second() {
+        let rate = LogRate::default();
+        assert_eq!(
+            (0..500).filter(|_| rate.admit(1)).count() as u32,
+            LINES_PER_SECOND
+        );
+        assert!(rate.admit(2));
+        assert_eq!(
+            (0..500).filter(|_| rate.admit(2)).count() as u32,
+            LINES_PER_SECOND - 1
+        );
+    }
+
+    #[test]
+    fn writes_are_cut_into_lines_of_limited_length() {
+        let identity = Arc::new(Identity::new("test", "sha256:0".into()));
+        let log = GuestLog::new(identity, "call-1".into(), 10);
+        let mut stream = LineStream {
+            log: log.clone(),
+            stream: "stderr",
+            line: Vec::new(),
+            cut: false,
+        };
+        stream.write(Bytes::from_static(b"one\ntw")).unwrap();
+        assert_eq!(log.last_words().as_deref(), Some("one"));
+        stream.write(Bytes::from_static(b"o\n")).unwrap();
+        assert_eq!(log.last_words().as_deref(), Some("two"));
+        stream.write(vec![b'x'; 5000].into()).unwrap();
+        stream.write(vec![b'x'; 5000].into()).unwrap();
+        assert!(stream.line.len() <= MAX_LINE);
+        drop(stream);
+        assert_eq!(log.last_words().map(|line| line.len()), Some(MAX_LINE + 3));
+    }
+}

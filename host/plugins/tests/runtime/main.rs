@@ -1,0 +1,10 @@
+//! The runtime with real components: the built-in ones, hostile ones, and ones that come and go.
+
+#![allow(clippy::unwrap_used)]
+
+mod built_in;
+mod cache;
+mod deploy;
+mod faults;
+mod refusals;
+mod requests;
