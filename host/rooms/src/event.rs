@@ -53,7 +53,7 @@ pub enum EventBody {
     #[serde(rename = "streamKey.replaced")]
     StreamKeyReplaced { reason: Replaced },
     #[serde(rename = "videoRoom.created")]
-    RoomCreated { to: VideoRoomState },
+    RoomCreated,
     /// Names the properties that were changed.
     #[serde(rename = "videoRoom.updated")]
     RoomUpdated { changed: Vec<String> },
@@ -83,7 +83,7 @@ impl EventBody {
             EventBody::MemberCreated => "member.created",
             EventBody::StreamKeyStateChanged { .. } => "streamKey.stateChanged",
             EventBody::StreamKeyReplaced { .. } => "streamKey.replaced",
-            EventBody::RoomCreated { .. } => "videoRoom.created",
+            EventBody::RoomCreated => "videoRoom.created",
             EventBody::RoomUpdated { .. } => "videoRoom.updated",
             EventBody::RoomLive { .. } => "videoRoom.live",
             EventBody::RoomInactive { .. } => "videoRoom.inactive",
@@ -138,7 +138,7 @@ mod tests {
             EventBody::RoomArchiving { from, to },
             EventBody::RoomArchived { from, to, video_post_id: "p".into() },
             EventBody::RoomArchiveFailed { from, to, reason: "full disk".into() },
-            EventBody::RoomCreated { to },
+            EventBody::RoomCreated,
             EventBody::RoomLive { from, to, mode: None },
             EventBody::StreamKeyStateChanged {
                 from: StreamKeyState::Inactive,
