@@ -2,10 +2,11 @@
 //! through their states, and keeps every change with its events before it answers.
 
 mod access;
-mod audience;
 mod error;
+mod issue;
 mod manage;
 mod members;
+mod once;
 mod play;
 mod publish;
 mod rules;
@@ -34,13 +35,14 @@ pub use access::{Actor, Given};
 pub use error::{Error, Refusal};
 pub use flyloft_rooms::{OutputMode, StreamName};
 pub use manage::{NewRoom, RoomChange, RoomView};
-pub use members::{AppChange, AppCreated, KeyChange, KeyView, MemberChange, NewMember};
+pub use members::{AppChange, AppCreated, KeyChange, KeyView, MemberChange, NewApp, NewMember};
+pub use once::{Once, Outcome};
 pub use rules::{Asker, Rules};
 pub use token::{ISSUED_FOR, IssuedToken, MAX_TOKEN_LIFE, RoomTokenRequest};
 pub use urls::{Bases, RoomUrls};
 
 pub use crate::store::{EventFilter, Page, RoomFilter, StoredAnswer};
-use crate::store::{NewApp, Retention, Store, StoreError};
+use crate::store::{Retention, Store, StoreError};
 
 /// A viewer wants to watch.
 #[derive(Clone, Debug)]
@@ -166,7 +168,7 @@ impl Rooms {
         let (operator_token, app_secret) = (token::operator_token()?, token::app_secret()?);
         let app = new_app("default".into(), None, None, now)?;
         tx.add_operator(&token::hash(&operator_token), now).await?;
-        tx.add_app(NewApp { app: &app, secret_hash: &token::hash(&app_secret) }).await?;
+        tx.add_app(&app, &token::hash(&app_secret)).await?;
         tx.commit().await?;
         Ok(Some(Credentials { operator_token, app_id: app.id.into_string(), app_key: app.key, app_secret }))
     }

@@ -19,7 +19,6 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::watch;
 
 pub use query::{Credential, EventFilter, Page, RoomFilter, StoredAnswer};
-pub use write::NewApp;
 
 /// The database in the data directory.
 pub const FILE: &str = "flyloft.db";

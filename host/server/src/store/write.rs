@@ -6,12 +6,6 @@ use super::{IDEMPOTENCY, PRUNE_EVERY, StoreError, StoredAnswer, Tx, millis};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// An App that is made, with the hash of its secret.
-pub struct NewApp<'a> {
-    pub app: &'a App,
-    pub secret_hash: &'a str,
-}
-
 fn mode(mode: Option<OutputMode>) -> Option<&'static str> {
     mode.map(OutputMode::as_str)
 }
@@ -26,8 +20,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    pub async fn add_app(&mut self, new: NewApp<'_>) -> Result<()> {
-        let NewApp { app, secret_hash } = new;
+    pub async fn add_app(&mut self, app: &App, secret_hash: &str) -> Result<()> {
         sqlx::query(
             "INSERT INTO apps (id, name, api_key, secret_hash, signing_secret, output_mode, transcoding_profile, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
