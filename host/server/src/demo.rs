@@ -5,6 +5,7 @@ mod card;
 mod font;
 mod pattern;
 mod push;
+pub mod room;
 mod source;
 mod tone;
 mod video;
