@@ -196,9 +196,9 @@ impl Rooms {
         self.store.latest()
     }
 
-    /// Who watches a stream now.
-    pub fn viewers(&self, stream: &StreamName) -> u32 {
-        self.live.viewers(stream)
+    /// Who watches a room now: nobody, unless it is live or paused.
+    pub fn room_viewers(&self, view: &RoomView) -> u32 {
+        if view.room.state.is_live() { self.live.viewers(&view.owner.stream_name) } else { 0 }
     }
 
     /// Runs a change to its end, even when the one who asked goes away in the middle of it: what was committed must also be

@@ -12,6 +12,8 @@ use crate::store::Store;
 
 /// The role of a room token whose maker does not say.
 const AUDIENCE: &str = "audience";
+/// Claims that have a meaning of their own (RFC 7519, section 4.1, and ours).
+const RESERVED: [&str; 10] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "room", "role", "permissions"];
 
 impl Rooms {
     /// A token with which a member calls the client API, when the policy allows it. For the server API and the operator.
@@ -49,6 +51,10 @@ impl Rooms {
         room: &str,
         wanted: RoomTokenRequest,
     ) -> Result<IssuedToken, Error> {
+        if let Some(name) = wanted.claims.keys().find(|name| RESERVED.contains(&name.as_str())) {
+            let reason = format!("the claim {name} is set by the server: give yours another name");
+            return Err(Error::Invalid { field: "claims", reason });
+        }
         let (room, owner, app, subject) = {
             let mut reading = self.store.read().await?;
             let (room, owner) = self.visible_room(&mut reading, actor, room).await?;
