@@ -26,7 +26,7 @@ fn put(out: &mut String, text: fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// The low-latency manifest, to be served as `index.mpd`. `query` is appended to the media URIs. `now` becomes its publishTime.
+/// The low-latency manifest, to be served as `manifest.mpd`. `query` is appended to the media URIs. `now` becomes its publishTime.
 /// `None` while the pace of the stream is not known: it is after two segments, or at the end of a shorter stream.
 pub fn mpd(window: &Window, now: WallClock, query: &str) -> Option<String> {
     manifest(window, now, query, window.periods.clone())

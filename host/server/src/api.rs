@@ -15,7 +15,6 @@ mod schema;
 mod tests;
 mod text;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -29,16 +28,10 @@ use tower_http::cors::{Any, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::connection::Peer;
 use crate::rooms::Rooms;
 use plugins::Deployments;
 use problem::Problem;
-
-/// The client's address, as a request extension.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    pub address: SocketAddr,
-    pub tls: bool,
-}
 
 /// What the API needs.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ pub enum Resource {
     Multivariant,
     /// `video.m3u8`, `audio.m3u8`
     Media(MediaKind),
-    /// `index.mpd`
+    /// `manifest.mpd`
     Mpd,
     /// `timeline.mpd`
     TimelineMpd,
@@ -27,7 +27,7 @@ pub fn parse_path(path: &str) -> Option<Resource> {
         "index.m3u8" => return Some(Resource::Multivariant),
         "video.m3u8" => return Some(Resource::Media(MediaKind::Video)),
         "audio.m3u8" => return Some(Resource::Media(MediaKind::Audio)),
-        "index.mpd" => return Some(Resource::Mpd),
+        "manifest.mpd" => return Some(Resource::Mpd),
         "timeline.mpd" => return Some(Resource::TimelineMpd),
         _ => {}
     }

@@ -10,7 +10,7 @@ use flyloft_media::{MediaKind, WallClock, dash, hls};
 pub fn write(window: &Window, directory: &Path) {
     std::fs::write(directory.join("index.m3u8"), hls::multivariant(window, "")).unwrap();
     let now = WallClock::from_unix_micros(0);
-    std::fs::write(directory.join("index.mpd"), dash::mpd(window, now, "").unwrap()).unwrap();
+    std::fs::write(directory.join("manifest.mpd"), dash::mpd(window, now, "").unwrap()).unwrap();
     std::fs::write(directory.join("timeline.mpd"), dash::timeline_mpd(window, now, "").unwrap()).unwrap();
     let stamp = window.stamp.to_string();
     for rendition in window.renditions() {

@@ -69,7 +69,7 @@ fn assert_near(left: f64, right: f64, within: f64, what: &str) {
 fn judge(clip: &Clip, window: &Window, directory: &Path) {
     judge::write(window, directory);
     let (video, audio) = (clip.count(TrackId::VIDEO), clip.count(TrackId::AUDIO));
-    let mut inputs = ["index.m3u8", "index.mpd", "timeline.mpd"].map(|name| directory.join(name)).to_vec();
+    let mut inputs = ["index.m3u8", "manifest.mpd", "timeline.mpd"].map(|name| directory.join(name)).to_vec();
     let mut starts = Vec::new();
     for (name, kind, count) in [("video.mp4", "v", video), ("audio.mp4", "a", audio)] {
         if count > 0 {
@@ -87,7 +87,7 @@ fn judge(clip: &Clip, window: &Window, directory: &Path) {
     for input in inputs {
         let name = input.file_name().unwrap().to_string_lossy().into_owned();
         // ffmpeg 5.1 asks for one number too many in a static manifest with numbers and says that it is not there.
-        if name != "index.mpd" {
+        if name != "manifest.mpd" {
             judge::decodes(&input);
         }
         if !name.ends_with(".mp4") {

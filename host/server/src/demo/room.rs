@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use flyloft_rooms::{AccessLevel, App, RoomType, StreamKeyState, VideoRoomState};
+use flyloft_rooms::{AccessLevel, RoomType, StreamKeyState, VideoRoomState};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::rooms::{Actor, Asker, Bases, NewMember, NewRoom, Outcome, Page, RoomFilter, RoomUrls, Rooms};
+use crate::rooms::{Actor, Asker, Bases, NewMember, NewRoom, Outcome, Page, RoomUrls, Rooms};
 use crate::server::Server;
 
 const TITLE: &str = "Flyloft test picture";
@@ -107,7 +107,6 @@ impl Demo {
 /// Makes members and rooms as a backend would, without going over HTTP.
 struct Stage {
     rooms: Arc<Rooms>,
-    app: App,
     actor: Actor,
 }
 
@@ -115,7 +114,7 @@ impl Stage {
     async fn new(rooms: &Arc<Rooms>) -> Result<Self> {
         let page = Page { after: None, limit: 1 };
         let app = rooms.apps(&Actor::Operator, page).await?.pop().context("the database has no App: use another --data directory")?;
-        Ok(Self { rooms: Arc::clone(rooms), actor: Actor::Server(app.clone()), app })
+        Ok(Self { rooms: Arc::clone(rooms), actor: Actor::Server(app) })
     }
 
     fn asker() -> Asker {
@@ -133,8 +132,8 @@ impl Stage {
             }
         };
         let key = self.rooms.stream_key(&self.actor, member.id.as_str()).await?.key.secret.expose().to_owned();
-        let filter = RoomFilter { app: Some(&self.app.id), owner: Some(&member.id), ..RoomFilter::default() };
-        let open = self.rooms.rooms(&self.actor, filter, Page { after: None, limit: 100 }).await?.into_iter().find(|view| {
+        let page = Page { after: None, limit: 100 };
+        let open = self.rooms.rooms(&self.actor, None, Some(user), None, page).await?.into_iter().find(|view| {
             matches!(view.room.state, VideoRoomState::Scheduled | VideoRoomState::Live | VideoRoomState::LiveInactive)
         });
         let room = match open {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use flyloft_media::MediaKind;
+use flyloft_media::{MediaKind, WallClock};
 use flyloft_media::cmaf::{Availability, Content, Lookup, Resource, Window, parse_path};
 use flyloft_media::{dash, hls};
 use flyloft_plugins::model::Protocol;
@@ -35,7 +35,7 @@ pub async fn serve(access: &Access, name: &str, path: &str, peer: Peer, uri: &Ur
     };
     let protocol = match &resource {
         Resource::Multivariant | Resource::Media(_) => Protocol::Hls,
-        Resource::Mpd => Protocol::Dash,
+        Resource::Mpd | Resource::TimelineMpd => Protocol::Dash,
         Resource::Init { stamp, .. } | Resource::Segment { stamp, .. } | Resource::Part { stamp, .. } => {
             return match access.live().by_stamp(stamp) {
                 Some(live) => media(&live, &resource, headers).await,
@@ -49,18 +49,38 @@ pub async fn serve(access: &Access, name: &str, path: &str, peer: Peer, uri: &Ur
         Err(refusal) => return problem::refused(&refusal),
     };
     let Some(mut window) = live.window() else { return problem::not_an_output("HLS or MPEG-DASH") };
-    let ready = tokio::time::timeout(FIRST_SEGMENT, window.wait_for(|window| window.ready || window.ended)).await;
-    if !matches!(ready, Ok(Ok(_))) {
+    let ready = window.wait_for(|window| window.ready || window.ended);
+    if !matches!(tokio::time::timeout(FIRST_SEGMENT, ready).await, Ok(Ok(_))) {
         return problem::not_yet();
     }
     let query = viewer.token.as_deref().map(token_query).unwrap_or_default();
     match resource {
         Resource::Multivariant => playlist(&live, &window, Kind::Multivariant, &query, NO_CACHE, headers),
         Resource::Media(of) => media_playlist(&live, window, of, &query, uri, headers).await,
-        _ => {
-            let Some(text) = dash::mpd(&window.borrow(), clock::wall(), &query) else { return problem::not_yet() };
-            text_response(&Rendered::new(text), "application/dash+xml", NO_CACHE, headers)
+        Resource::TimelineMpd => manifest(window, dash::timeline_mpd, &query, headers).await,
+        _ => manifest(window, dash::mpd, &query, headers).await,
+    }
+}
+
+/// The pace of a stream is known, and with it the manifest, after two segments.
+async fn manifest(
+    mut window: watch::Receiver<Arc<Window>>,
+    render: fn(&Window, WallClock, &str) -> Option<String>,
+    query: &str,
+    headers: &HeaderMap,
+) -> Response {
+    let rendered = async {
+        loop {
+            let text = render(&window.borrow_and_update(), clock::wall(), query);
+            match text {
+                Some(text) => return Some(text),
+                None => window.changed().await.ok()?,
+            }
         }
+    };
+    match tokio::time::timeout(FIRST_SEGMENT, rendered).await {
+        Ok(Some(text)) => text_response(&Rendered::new(text), dash::CONTENT_TYPE, NO_CACHE, headers),
+        _ => problem::not_yet(),
     }
 }
 
