@@ -38,8 +38,8 @@ pub struct Service {
 
 /// What a connection turned into.
 enum Role {
-    Publisher(RequestId, Box<Publishing>),
-    Player(RequestId, Admission),
+    Publisher(Box<Publishing>),
+    Player(Admission),
 }
 
 /// Serves a connection that is not encrypted. Its player moves to the fan-out.
@@ -47,8 +47,8 @@ pub async fn serve_plain(socket: TcpStream, remote: SocketAddr, service: Service
     let _ = socket.set_nodelay(true);
     let mut connection = Connection::new(socket, remote, Protocol::Rtmp, service, stop);
     match connection.negotiate().await? {
-        Some(Role::Publisher(_, publishing)) => connection.publish(publishing).await,
-        Some(Role::Player(_, admission)) => connection.play_in_fanout(admission).await,
+        Some(Role::Publisher(publishing)) => connection.publish(publishing).await,
+        Some(Role::Player(admission)) => connection.play_in_fanout(admission).await,
         None => Ok(()),
     }
 }
@@ -60,8 +60,8 @@ where
 {
     let mut connection = Connection::new(socket, remote, Protocol::Rtmps, service, stop);
     match connection.negotiate().await? {
-        Some(Role::Publisher(_, publishing)) => connection.publish(publishing).await,
-        Some(Role::Player(_, admission)) => connection.play_here(admission).await,
+        Some(Role::Publisher(publishing)) => connection.publish(publishing).await,
+        Some(Role::Player(admission)) => connection.play_here(admission).await,
         None => Ok(()),
     }
 }
@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ok(publishing) => {
                 self.session.accept(request.id);
                 self.send().await?;
-                Ok(Some(Role::Publisher(request.id, Box::new(publishing))))
+                Ok(Some(Role::Publisher(Box::new(publishing))))
             }
             Err(refusal) => {
                 tracing::info!(remote = %self.remote, code = refusal.code, reason = refusal.reason, "publish refused");
@@ -186,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return self.refuse(request.id, "NetStream.Play.StreamNotFound", &refusal).await;
         }
         self.session.accept(request.id);
-        Ok(Some(Role::Player(request.id, admission)))
+        Ok(Some(Role::Player(admission)))
     }
 
     async fn refuse(&mut self, id: RequestId, code: &str, refusal: &Refusal) -> Result<Option<Role>> {
