@@ -68,22 +68,22 @@ pub struct Hearing {
 }
 
 /// The first frames of the tracks that a run starts with.
-pub struct Beginning<'a> {
-    pub video: Option<(&'a Track, &'a Frame)>,
-    pub audio: Option<(&'a Track, &'a Frame)>,
+pub struct Beginning {
+    pub video: Option<(Track, Frame)>,
+    pub audio: Option<(Track, Frame)>,
     /// Wall-clock time of the timeline's zero by the arrival of the frames.
     pub zero: WallClock,
 }
 
 impl Run {
     /// Starts at the first key frame, or, without a picture, at the first sound.
-    pub fn start(beginning: &Beginning<'_>, store: &mut Store) -> Self {
-        let first = beginning.video.or(beginning.audio).map_or(Timestamp::ZERO, |(_, frame)| frame.pts);
+    pub fn start(beginning: &Beginning, store: &mut Store) -> Self {
+        let first = beginning.video.as_ref().or(beginning.audio.as_ref()).map_or(Timestamp::ZERO, |(_, frame)| frame.pts);
         let clock = store.start(first, beginning.zero);
         store.expects = Expected { video: beginning.video.is_some(), audio: beginning.audio.is_some() };
         let (msn, discontinuity) = (store.next_msn, store.discontinuity);
         let lane_start = |init, shift| LaneStart { init, msn, discontinuity, clock, shift };
-        let video = beginning.video.map(|(track, frame)| {
+        let video = beginning.video.as_ref().map(|(track, frame)| {
             store.video.continue_at(msn);
             let shift = (frame.pts.to_timescale(90_000) - frame.dts.to_timescale(90_000)).clamp(0, MAX_COMPOSITION_OFFSET);
             let rate = track.video().and_then(|info| info.frame_rate);
@@ -100,7 +100,7 @@ impl Run {
                 repeating: false,
             }
         });
-        let audio = beginning.audio.map(|(track, frame)| {
+        let audio = beginning.audio.as_ref().map(|(track, frame)| {
             store.audio.continue_at(msn);
             let sound = Sound::new(track, &frame.payload);
             let start = lane_start(store.audio.init(sound.track()), 0);
@@ -129,6 +129,8 @@ impl Run {
     pub fn push(&mut self, entry: &Arc<Entry>, store: &mut Store) {
         match entry.frame.kind() {
             MediaKind::Video => {
+                let longest = store.longest_frame().as_micros() as i64;
+                self.repeat_picture(&entry.frame, longest, entry.arrived, store);
                 self.picture(&entry.frame, entry.arrived, store);
                 self.release(store);
                 self.fill_sound(store);
@@ -140,20 +142,22 @@ impl Run {
                         audio.waiting.pop_front();
                     }
                 }
-                self.repeat_picture(entry, store);
+                self.repeat_picture(&entry.frame, PICTURE_MAY_LAG, entry.arrived, store);
                 self.release(store);
             }
             MediaKind::Audio => self.sound(entry, store),
         }
     }
 
-    /// A frame of the leading track so long after the last one that nothing can stand in for what is missing.
+    /// A frame so long after the last one of its track that nothing can stand in for what is missing.
     pub fn is_broken_off_by(&self, frame: &Frame, store: &Store) -> bool {
-        let longest = store.longest_segment().as_micros() as i64;
+        let longest = store.longest_frame().as_micros() as i64;
         let at = frame.dts.as_micros();
         match (&self.video, &self.audio) {
-            (Some(video), _) if frame.kind() == MediaKind::Video => {
-                video.frontier().is_some_and(|frontier| at + video.shift_micros() - frontier > longest)
+            (Some(video), audio) if frame.kind() == MediaKind::Video => {
+                // As long as there is sound, the picture can be repeated.
+                let sound = audio.as_ref().and_then(Hearing::latest);
+                video.frontier().max(sound).is_some_and(|latest| at + video.shift_micros() - latest > longest)
             }
             (None, Some(audio)) => audio.due_micros().is_some_and(|due| at - due > longest),
             _ => false,
@@ -172,6 +176,12 @@ impl Run {
             let duration = (dts - held.dts).min(u32::MAX.into());
             video.last_duration = duration;
             held.duration = duration as u32;
+            // Only now it is known how long the segment would become with it.
+            if video.segment_start.is_some_and(|start| held.dts > start && dts - start > video.longest(store)) {
+                video.cut(store);
+                self.cuts.push_back(video.presentation(held.dts));
+                video.begin_segment(held.dts, held.keyframe, store);
+            }
             video.lane.add(held, held_received, &mut store.video);
         }
         if frame.keyframe
@@ -188,9 +198,7 @@ impl Run {
             }
         }
         if video.segment_start.is_none() {
-            video.segment_start = Some(dts);
-            video.segment_independent = frame.keyframe;
-            store.periods.opened(video.lane.msn, Timestamp::from_micros(video.presentation(dts)));
+            video.begin_segment(dts, frame.keyframe, store);
         }
         if frame.keyframe {
             video.last_key = Some((dts, frame.payload.clone()));
@@ -200,11 +208,11 @@ impl Run {
         video.held = Some((sample, received));
     }
 
-    /// Shows the last key frame again for as long as the sound goes on without a picture.
-    fn repeat_picture(&mut self, entry: &Entry, store: &mut Store) {
+    /// Shows the last key frame again until the picture is not more than `may_lag` microseconds behind `latest`.
+    fn repeat_picture(&mut self, latest: &Frame, may_lag: i64, received: WallClock, store: &mut Store) {
         while let Some(video) = &mut self.video
             && let Some(frontier) = video.frontier()
-            && entry.frame.dts.micros_since(Timestamp::from_micros(frontier)) > PICTURE_MAY_LAG
+            && latest.pts.micros_since(Timestamp::from_micros(frontier)) > may_lag
             && let Some((_, payload)) = &video.last_key
         {
             let dts = Timestamp::from_micros(frontier - video.shift_micros() + REPEAT_EVERY);
@@ -216,7 +224,7 @@ impl Run {
                 keyframe: true,
                 payload: payload.clone(),
             };
-            self.picture(&frame, entry.arrived, store);
+            self.picture(&frame, received, store);
             match &mut self.video {
                 Some(video) if video.frontier() > Some(frontier) => video.repeating = true,
                 _ => return,
@@ -226,7 +234,7 @@ impl Run {
 
     /// Lets go of the sound that the picture has come up to: no cut can lie before it any more.
     fn release(&mut self, store: &mut Store) {
-        let frontier = self.video.as_ref().and_then(Picture::frontier).unwrap_or(i64::MAX);
+        let Some(frontier) = self.video.as_ref().and_then(Picture::frontier) else { return };
         while let Some(audio) = &mut self.audio
             && audio.waiting.front().is_some_and(|entry| entry.frame.pts.as_micros() <= frontier)
             && let Some(entry) = audio.waiting.pop_front()
@@ -324,7 +332,8 @@ impl Run {
         if let Some(video) = &mut self.video
             && let Some((mut held, received)) = video.held.take()
         {
-            held.duration = video.last_duration.clamp(1, 90_000) as u32;
+            let room = video.longest(store) - (held.dts - video.segment_start.unwrap_or(held.dts));
+            held.duration = video.last_duration.min(room).clamp(1, 90_000) as u32;
             picture_end = Some(video.presentation(held.dts + i64::from(held.duration)));
             video.lane.add(held, received, &mut store.video);
         }
@@ -373,15 +382,22 @@ impl Picture {
         Timestamp::from_timescale(self.lane.shift, 90_000).as_micros()
     }
 
-    /// A segment ends before a key frame at about the target duration, before any key frame if it did not start on one, and
-    /// before any frame with which it would be longer than the playlist promises or memory allows.
+    fn longest(&self, store: &Store) -> i64 {
+        self.lane.ticks(store.longest_segment())
+    }
+
+    /// A segment ends before a key frame at about the target duration, or before any key frame if it did not start on one or
+    /// would be too long at the next; and before any frame when memory asks for it.
     fn must_cut(&self, elapsed: i64, keyframe: bool, store: &Store) -> bool {
-        let longest = self.lane.ticks(store.longest_segment());
-        if keyframe {
-            let target = self.lane.ticks(store.config.segment_target);
-            return elapsed >= target - target / 10 || !self.segment_independent || elapsed + self.last_gop > longest;
-        }
-        elapsed + self.last_duration > longest || store.video.open_bytes() > store.config.max_bytes as u64 / 4
+        let target = self.lane.ticks(store.config.segment_target);
+        let whole = elapsed >= target - target / 10 || elapsed + self.last_gop > self.longest(store);
+        keyframe && (whole || !self.segment_independent) || store.video.open_bytes() > store.config.max_bytes as u64 / 4
+    }
+
+    fn begin_segment(&mut self, dts: i64, independent: bool, store: &mut Store) {
+        self.segment_start = Some(dts);
+        self.segment_independent = independent;
+        store.periods.opened(self.lane.msn, Timestamp::from_micros(self.presentation(dts)));
     }
 
     fn cut(&mut self, store: &mut Store) {
@@ -395,6 +411,11 @@ impl Picture {
 impl Hearing {
     fn micros(&self, ticks: i64) -> i64 {
         Timestamp::from_timescale(ticks, self.lane.init.timescale).as_micros()
+    }
+
+    /// Up to where there is sound, in microseconds.
+    fn latest(&self) -> Option<i64> {
+        self.waiting.back().map(|entry| entry.frame.pts.as_micros()).max(self.due_micros())
     }
 
     fn due_micros(&self) -> Option<i64> {

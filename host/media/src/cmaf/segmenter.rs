@@ -7,7 +7,7 @@ use super::run::{Beginning, Run, SOUND_MAY_OVERHANG};
 use super::store::Store;
 use super::window::Window;
 use crate::hub::Entry;
-use crate::time::WallClock;
+use crate::time::{Timestamp, WallClock};
 use crate::track::{MediaKind, Track};
 
 /// Media time in microseconds for a second track to appear before the first one starts alone.
@@ -162,14 +162,13 @@ impl Segmenter {
     /// Both kinds of track have come, or the second one has been waited for.
     fn enough_is_known(&self, latest: &Entry) -> bool {
         let State::Waiting(entries) = &self.state else { return false };
-        let has = |kind| entries.iter().any(|entry| entry.frame.kind() == kind);
-        let (video, audio) = (has(MediaKind::Video), has(MediaKind::Audio));
-        if video && audio {
+        let (video, audio) = (first_picture(entries), first_sound(entries));
+        if video.is_some() && audio.is_some() {
             return true;
         }
         let span = |entry: &Arc<Entry>| (entry.frame.dts.micros_since(latest.frame.dts)).abs();
         let waited = entries.iter().map(span).max().unwrap_or(0);
-        let patience = if !video && latest.tracks.has_video() { WAIT_FOR_KEY_FRAME } else { WAIT_FOR_TRACKS };
+        let patience = if video.is_none() && latest.tracks.has_video() { WAIT_FOR_KEY_FRAME } else { WAIT_FOR_TRACKS };
         let bytes: usize = entries.iter().map(|entry| entry.frame.payload.len()).sum();
         waited >= patience || entries.len() >= MAX_WAITING_ENTRIES || bytes >= MAX_WAITING_BYTES
     }
@@ -178,24 +177,19 @@ impl Segmenter {
     fn start_run(&mut self) {
         let State::Waiting(entries) = &mut self.state else { return };
         let entries = std::mem::take(entries);
-        let first = |kind: MediaKind| {
-            let entry = entries.iter().find(|entry| entry.frame.kind() == kind)?;
-            Some((entry.tracks.get(entry.frame.track)?, &entry.frame))
-        };
-        let video = first(MediaKind::Video);
-        // Sound from well before the picture would be heard over nothing.
-        let from = video.map(|(_, frame)| frame.pts.offset(-SOUND_MAY_OVERHANG));
-        let wanted =
-            |entry: &&Arc<Entry>| entry.frame.kind() == MediaKind::Video || from.is_none_or(|from| entry.frame.pts >= from);
-        let audio = entries.iter().filter(|entry| entry.frame.kind() == MediaKind::Audio).find(wanted);
-        let audio = audio.and_then(|entry| Some((entry.tracks.get(entry.frame.track)?, &entry.frame)));
+        let (video, audio) = (first_picture(&entries), first_sound(&entries));
         if video.is_none() && audio.is_none() {
             return;
         }
+        let begin = |entry: &'_ Arc<Entry>| Some((entry.tracks.get(entry.frame.track)?.clone(), entry.frame.clone()));
+        let (video, audio) = (video.and_then(begin), audio.and_then(begin));
         let zero = entries.iter().map(|entry| entry.arrived.unix_micros().saturating_sub(entry.frame.dts.as_micros())).min();
         let zero = WallClock::from_unix_micros(zero.unwrap_or_default());
         let run = Run::start(&Beginning { video, audio, zero }, &mut self.store);
         self.state = State::Running { run: Box::new(run), late: Vec::new() };
+        let from = first_picture(&entries).map(sound_from);
+        let wanted =
+            |entry: &&Arc<Entry>| entry.frame.kind() == MediaKind::Video || from.is_none_or(|from| entry.frame.pts >= from);
         for entry in entries.iter().filter(wanted) {
             if let Some(track) = entry.tracks.get(entry.frame.track) {
                 self.take(entry, track);
@@ -209,6 +203,22 @@ impl Segmenter {
             run.finish(&mut self.store);
         }
     }
+}
+
+fn first_picture(entries: &[Arc<Entry>]) -> Option<&Arc<Entry>> {
+    entries.iter().find(|entry| entry.frame.kind() == MediaKind::Video)
+}
+
+/// Sound from well before the picture would be heard over nothing.
+fn sound_from(picture: &Arc<Entry>) -> Timestamp {
+    picture.frame.pts.offset(-SOUND_MAY_OVERHANG)
+}
+
+/// The first sound that is of use with the picture, if there is one.
+fn first_sound(entries: &[Arc<Entry>]) -> Option<&Arc<Entry>> {
+    let from = first_picture(entries).map(sound_from);
+    let mut sounds = entries.iter().filter(|entry| entry.frame.kind() == MediaKind::Audio);
+    sounds.find(|entry| from.is_none_or(|from| entry.frame.pts >= from))
 }
 
 /// Keeps the last second of a track that can't start yet.

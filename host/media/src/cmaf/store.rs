@@ -12,6 +12,7 @@ use crate::track::MediaKind;
 
 /// Until the target duration is known, a segment may have this many times the configured target.
 const LONGEST_FIRST: u32 = 3;
+const SLACK: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub struct Store {
@@ -68,11 +69,19 @@ impl Store {
     }
 
     /// No segment may be longer. Durations are rounded to the nearest second before they are compared with the target duration
-    /// (RFC 8216bis, section 4.4.3.1).
+    /// (RFC 8216bis, section 4.4.3.1); the slack leaves room for sound that ends a little later than the picture.
     pub fn longest_segment(&self) -> Duration {
         match self.target_duration {
-            Some(seconds) => Duration::from_secs(seconds.into()) + Duration::from_millis(450),
-            None => self.config.segment_target * LONGEST_FIRST,
+            Some(seconds) => Duration::from_secs(seconds.into()) + SLACK,
+            None => self.config.segment_target * LONGEST_FIRST - SLACK,
+        }
+    }
+
+    /// No single frame may be longer, whatever the target duration will be.
+    pub fn longest_frame(&self) -> Duration {
+        match self.target_duration {
+            Some(_) => self.longest_segment(),
+            None => self.config.segment_target,
         }
     }
 
@@ -81,7 +90,7 @@ impl Store {
     pub fn segment_completed(&mut self) {
         if self.target_duration.is_none() {
             let longest = self.video.longest_segment().max(self.audio.longest_segment());
-            let with_slack = (longest.as_secs_f64() * 1.1).round() as u32;
+            let with_slack = (longest.as_secs_f64() * 1.05 - SLACK.as_secs_f64()).ceil() as u32;
             let least = ceil_seconds(self.config.segment_target);
             let most = ceil_seconds(self.config.segment_target * LONGEST_FIRST).max(least);
             self.target_duration = Some(with_slack.clamp(least, most));

@@ -161,7 +161,9 @@ fn hevc_and_opus() {
     let clip = encode(directory.path(), &clips::source(5, "25"), &codecs, "clip.mp4");
     let window = through(&clip);
     judge(&clip, &window, directory.path());
-    assert_eq!(frames(&window), [50, 50, 25]);
+    // x265's groups of pictures are open: a key frame comes before pictures that are shown before it.
+    assert_eq!((frames(&window).len(), frames(&window).iter().sum()), (3, 125));
+    assert!(window.video.as_ref().unwrap().segments.iter().all(|segment| segment.independent()));
     let codecs: Vec<_> = window.renditions().map(|rendition| rendition.latest_init().unwrap().track.codecs.clone()).collect();
     assert_eq!(codecs, ["hvc1.1.6.L60.90", "opus"]);
 }
