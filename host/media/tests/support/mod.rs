@@ -95,7 +95,7 @@ pub fn rebased(packets: &[Packet], kind: MediaKind) -> Vec<Packet> {
 
 pub fn packet(frame: &RawFrame) -> Packet {
     Packet {
-        kind: if frame.track.0 % 2 == 0 { MediaKind::Video } else { MediaKind::Audio },
+        kind: if frame.track.0.is_multiple_of(2) { MediaKind::Video } else { MediaKind::Audio },
         pts: (frame.dts + frame.composition_offset) / 1000,
         dts: frame.dts / 1000,
         size: frame.payload.len(),
