@@ -23,6 +23,8 @@ impl Permits {
 
     /// Waits for a permit, or answers with the number of calls that wait already when they are too many.
     pub(crate) async fn acquire(&self) -> Result<SemaphorePermit<'_>, u32> {
+        // A call ends within one poll, so a task that makes one after another would never let others run.
+        tokio::task::coop::consume_budget().await;
         match self.running.try_acquire() {
             Ok(permit) => return Ok(permit),
             Err(TryAcquireError::NoPermits) => {}
