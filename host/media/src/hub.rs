@@ -32,7 +32,7 @@ pub struct Entry {
     pub frame: Frame,
     /// When the host received it.
     pub arrived: WallClock,
-    memo: [OnceLock<Bytes>; 4],
+    memo: [OnceLock<Bytes>; 6],
 }
 
 /// Serialized forms that are the same for every viewer and are therefore made once for each entry.
@@ -44,6 +44,9 @@ pub enum Wire {
     RtmpMessage,
     /// The same for an RTMP player.
     RtmpHeader,
+    /// The FLV tag as a chunk of HTTP/1.1.
+    FlvTagChunk,
+    FlvHeaderChunk,
 }
 
 impl Entry {

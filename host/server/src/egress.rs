@@ -6,14 +6,16 @@ pub mod link;
 mod seat;
 
 use bytes::Bytes;
-use flyloft_media::hub::Entry;
+use flyloft_media::hub::{Entry, Wire};
 use flyloft_media::{flv, rtmp};
 
-/// How frames are put into bytes. Both forms are made once for each frame and shared by all viewers.
+/// How frames are put into bytes. Each form is made once for each frame and shared by all viewers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Rtmp,
     Flv,
+    /// FLV tags as chunks of HTTP/1.1 (RFC 9112, section 7.1), so that a player can tell the end from a broken connection.
+    FlvChunks,
 }
 
 impl Format {
@@ -22,6 +24,7 @@ impl Format {
         match self {
             Self::Rtmp => rtmp::message(entry),
             Self::Flv => flv::tag(entry),
+            Self::FlvChunks => entry.memo(Wire::FlvTagChunk, || http_chunk(flv::tag(entry))),
         }
     }
 
@@ -30,6 +33,19 @@ impl Format {
         match self {
             Self::Rtmp => rtmp::header(entry),
             Self::Flv => flv::header(entry),
+            Self::FlvChunks => entry.memo(Wire::FlvHeaderChunk, || http_chunk(flv::header(entry))),
         }
     }
+}
+
+/// One chunk; nothing for nothing, because an empty chunk is the end.
+pub fn http_chunk(content: &[u8]) -> Bytes {
+    if content.is_empty() {
+        return Bytes::new();
+    }
+    let mut chunk = format!("{:x}\r\n", content.len()).into_bytes();
+    chunk.reserve_exact(content.len() + 2);
+    chunk.extend_from_slice(content);
+    chunk.extend_from_slice(b"\r\n");
+    chunk.into()
 }

@@ -16,7 +16,7 @@ use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::get;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Version, header};
 use sha2::{Digest as _, Sha256};
 use tower_http::cors::{Any, CorsLayer};
 
@@ -56,7 +56,8 @@ async fn flv_by_name(State(site): State<Arc<Site>>, Path(name): Path<String>, re
         return problem::not_found("a stream is watched at /live/NAME.flv, /live/NAME/index.m3u8 or /live/NAME/manifest.mpd");
     };
     let Some(peer) = peer(&request) else { return problem::not_found("no peer address") };
-    let takeover = request.extensions().get::<Takeover>().cloned();
+    // Chunks are what HTTP/1.1 has to tell the end of a body that has no length.
+    let takeover = request.extensions().get::<Takeover>().filter(|_| request.version() == Version::HTTP_11).cloned();
     flv::serve(&site.access, name, peer, takeover, request.method(), request.uri(), request.headers()).await
 }
 

@@ -31,6 +31,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// Viewers that may wait to be seated in one shard.
 const INTAKE: usize = 256;
 
+/// In the order of the enumeration.
+const FORMATS: [Format; 3] = [Format::Rtmp, Format::Flv, Format::FlvChunks];
+
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How long sound waits for the next picture, so that both leave in one write.
@@ -103,13 +106,12 @@ pub(super) struct Batch {
     /// Generation of the tracks before the first entry.
     pub generation: Option<u64>,
     /// Made when the first viewer of the format needs them, and then the same for all.
-    rtmp: Option<Vec<Bytes>>,
-    flv: Option<Vec<Bytes>>,
+    buffers: [Option<Vec<Bytes>>; FORMATS.len()],
 }
 
 impl Batch {
     fn after(cursor: &Cursor, generation: Option<u64>) -> Self {
-        Self { entries: Vec::new(), start: cursor.position(), end: cursor.position(), generation, rtmp: None, flv: None }
+        Self { entries: Vec::new(), start: cursor.position(), end: cursor.position(), generation, buffers: Default::default() }
     }
 
     /// True when there was nothing more and the stream has ended.
@@ -138,11 +140,7 @@ impl Batch {
 
     fn buffers(&mut self, format: Format) -> &[Bytes] {
         let (entries, mut generation) = (&self.entries, self.generation);
-        let slot = match format {
-            Format::Rtmp => &mut self.rtmp,
-            Format::Flv => &mut self.flv,
-        };
-        slot.get_or_insert_with(|| {
+        self.buffers[format as usize].get_or_insert_with(|| {
             let buffers = entries.iter().map(|entry| {
                 let now = Some(entry.tracks.generation());
                 let changed = generation.is_some() && generation != now;
@@ -208,7 +206,7 @@ async fn run(stream: Arc<Stream>, settings: Settings, mut intake: mpsc::Receiver
 fn write_round(stream: &Stream, settings: &Settings, seats: &mut Vec<Seat>, batch: &mut Batch, scratch: &mut Vec<Arc<Entry>>) -> bool {
     let now = Instant::now();
     let mut waiting = false;
-    let shared = [Format::Rtmp, Format::Flv].map(|format| match seats.iter().any(|seat| seat.format == format) {
+    let shared = FORMATS.map(|format| match seats.iter().any(|seat| seat.format == format) {
         true => batch.buffers(format).to_vec(),
         false => Vec::new(),
     });

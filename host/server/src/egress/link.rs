@@ -15,6 +15,7 @@ const MAX_CONTROL: usize = 64 << 10;
 pub struct Link {
     pub socket: TcpStream,
     control: Mutex<Vec<Bytes>>,
+    leaving: AtomicBool,
     closed: AtomicBool,
     paused: AtomicBool,
     cut: AtomicBool,
@@ -27,6 +28,7 @@ impl Link {
         Self {
             socket,
             control: Mutex::default(),
+            leaving: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             cut: AtomicBool::new(false),
@@ -60,31 +62,40 @@ impl Link {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Ends the view, from whichever side.
+    /// Asks the shard to let go of the viewer, who left or has to.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        self.when_closed.notify_waiters();
+        self.leaving.store(true, Ordering::Release);
         self.shard.notify_one();
     }
 
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
-    pub(super) fn mark_cut(&self) {
-        self.cut.store(true, Ordering::Release);
+    /// Asks the shard to let go and waits until it has. Nothing is written behind the caller's back after that.
+    pub async fn leave(&self) {
+        self.close();
+        self.closed().await;
     }
 
-    /// The last message was not written to its end. Known when the link is closed by the shard.
+    /// The shard will not write any more. `cut` says that the last message was not written to its end.
+    pub(super) fn let_go(&self, cut: bool) {
+        self.cut.store(cut, Ordering::Release);
+        self.closed.store(true, Ordering::Release);
+        self.when_closed.notify_waiters();
+    }
+
+    /// The last message was not written to its end. Known when [`Self::closed`] has resolved.
     pub fn was_cut(&self) -> bool {
         self.cut.load(Ordering::Acquire)
     }
 
+    /// Resolves when the shard has let go of the viewer.
     pub async fn closed(&self) {
         loop {
             let mut notified = std::pin::pin!(self.when_closed.notified());
             notified.as_mut().enable();
-            if self.is_closed() {
+            if self.closed.load(Ordering::Acquire) {
                 return;
             }
             notified.await;

@@ -30,10 +30,7 @@ pub(super) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if !self.unsent.is_empty() {
-            self.link.mark_cut();
-        }
-        self.link.close();
+        self.link.let_go(!self.unsent.is_empty());
     }
 }
 
@@ -74,7 +71,7 @@ impl Seat {
         self.was_paused = paused;
         self.unsent.is_empty()
             && !paused
-            && !self.link.is_closed()
+            && !self.link.is_leaving()
             && !batch.entries.is_empty()
             && self.cursor.position() == batch.start
             && self.generation.is_some()
@@ -130,7 +127,7 @@ impl Seat {
 
     /// Goes on from this viewer's own place until `end`, where the others are, or until its socket is full.
     pub fn catch_up(&mut self, stream: &Stream, end: u64, max_lag: i64, scratch: &mut Vec<Arc<Entry>>, now: Instant) -> Progress {
-        if self.link.is_closed() {
+        if self.link.is_leaving() {
             return Progress::Closed;
         }
         loop {

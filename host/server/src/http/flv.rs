@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::access::{Access, Admission};
 use super::connection::{Peer, Takeover};
 use super::problem;
-use crate::egress::Format;
+use crate::egress::{Format, http_chunk};
 use crate::egress::follower::Follower;
 use crate::live::ViewerGuard;
 
@@ -30,7 +30,9 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\n\
     access-control-allow-origin: *\r\n\
     access-control-expose-headers: *\r\n\
     x-content-type-options: nosniff\r\n\
+    transfer-encoding: chunked\r\n\
     connection: close\r\n\r\n";
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 pub async fn serve(
     access: &Access,
@@ -64,13 +66,16 @@ pub async fn serve(
     if let Some(socket) = takeover.and_then(|takeover| takeover.take()) {
         tokio::spawn(async move {
             let Ok(socket) = socket.await else { return };
-            let prelude = vec![Bytes::from_static(HEAD.as_bytes()), start];
-            let attached = live.fanout.attach(socket, Format::Flv, prelude, guard).await;
+            let prelude = vec![Bytes::from_static(HEAD.as_bytes()), http_chunk(&start)];
+            let attached = live.fanout.attach(socket, Format::FlvChunks, prelude, guard).await;
             let Ok(link) = attached else { return };
             tokio::select! {
                 () = hung_up(&link.socket) => link.close(),
                 () = link.closed() => {}
-                () = super::expire(grant.limits.max_duration) => link.close(),
+                () = super::expire(grant.limits.max_duration) => link.leave().await,
+            }
+            if !link.was_cut() {
+                let _ = link.socket.try_write(LAST_CHUNK);
             }
         });
         return std::future::pending().await;

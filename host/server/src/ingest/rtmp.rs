@@ -311,7 +311,7 @@ impl Connection<TcpStream> {
             () = crate::http::expire(grant.limits.max_duration) => Ok(()),
             () = stop.cancelled() => Ok(()),
         };
-        link.close();
+        link.leave().await;
         session.end_play();
         let goodbye: Vec<Bytes> = std::iter::from_fn(|| session.poll_output()).collect();
         // Only after whole messages: a viewer that was cut off in the middle of one cannot read more.
