@@ -127,7 +127,7 @@ pub struct Json<T> {
 
 impl<T> Json<T> {
     /// The `Idempotency-Key` of the request, ready for a create that is done once.
-    pub fn once<M>(&self, auth: &Auth, render: impl Fn(&M) -> (u16, String) + Send + 'static) -> Option<Once<M>> {
+    pub fn once<M>(&self, auth: &Auth, render: impl Fn(&M) -> (u16, String) + Send + Sync + 'static) -> Option<Once<M>> {
         let (key, request_hash) = self.once.clone()?;
         Some(Once { caller: auth.0.id(), key, request_hash, render: Box::new(render) })
     }

@@ -11,7 +11,7 @@ pub struct Once<T> {
     pub key: String,
     /// Tells requests apart that carry the same key.
     pub request_hash: String,
-    pub render: Box<dyn Fn(&T) -> (u16, String) + Send>,
+    pub render: Box<dyn Fn(&T) -> (u16, String) + Send + Sync>,
 }
 
 /// What became of a create.
