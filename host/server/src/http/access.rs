@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use flyloft_plugins::model::Protocol;
@@ -33,7 +33,13 @@ pub struct Access {
     live: Arc<Live>,
     rooms: Arc<Rooms>,
     hasher: RandomState,
-    remembered: Mutex<HashMap<u64, (Instant, PlayGrant)>>,
+    remembered: Mutex<HashMap<u64, Remembered>>,
+}
+
+struct Remembered {
+    asked: Instant,
+    grant: PlayGrant,
+    live: Weak<LiveStream>,
 }
 
 /// A viewer that may watch, and what it may watch.
@@ -84,20 +90,20 @@ impl Access {
     pub async fn admit_session(&self, name: &str, protocol: Protocol, viewer: &Viewer) -> Result<Admission, Refusal> {
         let key = self.hasher.hash_one((name, protocol as u8, viewer.session, &viewer.parameters));
         let now = Instant::now();
-        let remembered = self.remembered.lock().get(&key).filter(|(until, _)| *until > now).map(|(_, grant)| grant.clone());
-        let admission = match remembered {
-            Some(grant) => Admission { live: self.live.get(grant.stream.as_str()).ok_or_else(no_stream)?, grant },
-            None => {
-                let admission = self.admit(name, protocol, viewer).await?;
-                let mut remembered = self.remembered.lock();
-                if remembered.len() >= MAX_REMEMBERED {
-                    remembered.retain(|_, (until, _)| *until > now);
+        let known = self.remembered.lock().get(&key).and_then(|known| {
+            Some((now.duration_since(known.asked), Admission { live: known.live.upgrade()?, grant: known.grant.clone() }))
+        });
+        let admission = match known {
+            Some((age, admission)) if age < REMEMBER && !admission.live.stream.is_ended() => admission,
+            known => match (self.admit(name, protocol, viewer).await, known) {
+                (Ok(admission), _) => {
+                    self.remember(key, now, &admission);
+                    admission
                 }
-                if remembered.len() < MAX_REMEMBERED {
-                    remembered.insert(key, (now + REMEMBER, admission.grant.clone()));
-                }
-                admission
-            }
+                // Whoever watched until the end may read the end.
+                (Err(_), Some((_, admission))) if admission.live.stream.is_ended() => admission,
+                (Err(refusal), _) => return Err(refusal),
+            },
         };
         admission.live.viewers.touch(viewer.session, admission.grant.limits.max_viewers).map_err(|full| Refusal {
             status: StatusCode::SERVICE_UNAVAILABLE,
@@ -105,6 +111,17 @@ impl Access {
             reason: full.to_string(),
         })?;
         Ok(admission)
+    }
+
+    fn remember(&self, key: u64, now: Instant, admission: &Admission) {
+        let mut remembered = self.remembered.lock();
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.retain(|_, known| now.duration_since(known.asked) < REMEMBER);
+        }
+        if remembered.len() < MAX_REMEMBERED {
+            let (grant, live) = (admission.grant.clone(), Arc::downgrade(&admission.live));
+            remembered.insert(key, Remembered { asked: now, grant, live });
+        }
     }
 
     fn attempt<'a>(&self, name: &'a str, protocol: Protocol, viewer: &'a Viewer) -> PlayAttempt<'a> {

@@ -19,7 +19,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,9 @@ use tower::ServiceExt as _;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// What requests under way may take when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
+/// What a client may go on sending, and for how long, after the answer that ends the connection.
+const MAX_DRAINED: usize = 64 << 20;
+const DRAIN: Duration = Duration::from_secs(2);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The client's address, as a request extension.
@@ -166,8 +169,24 @@ async fn serve_http1(socket: TcpStream, peer: Peer, router: Router, stop: Cancel
             let socket = connection.into_parts().io.into_inner();
             let _ = sender.send(socket);
         }
-        None => {
-            let _ = tokio::io::AsyncWriteExt::shutdown(&mut connection.into_parts().io.into_inner()).await;
-        }
+        None => close(connection.into_parts().io.into_inner()).await,
     }
+}
+
+/// Closes without losing the last answer: a socket that is closed while the client still sends is reset, and the client may never
+/// read why its request was refused.
+async fn close(mut socket: TcpStream) {
+    let drain = async {
+        socket.shutdown().await?;
+        let mut rest = vec![0; 16 << 10];
+        let mut drained = 0;
+        while drained < MAX_DRAINED {
+            match socket.read(&mut rest).await? {
+                0 => break,
+                count => drained += count,
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(DRAIN, drain).await;
 }
