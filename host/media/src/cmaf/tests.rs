@@ -1,6 +1,7 @@
 //! Invariants of the segmenter under any input, and the rules for tracks that come late, stop, change or never come.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mp4_atom::{Header, Moof, ReadAtom, ReadFrom};
@@ -29,8 +30,6 @@ pub(crate) struct Rig {
     pub segmenter: Segmenter,
     now: i64,
 }
-
-use std::sync::Arc;
 
 impl Rig {
     pub fn new(config: SegmenterConfig) -> Self {
