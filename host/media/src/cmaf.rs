@@ -58,4 +58,4 @@ impl SegmenterConfig {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

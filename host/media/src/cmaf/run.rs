@@ -73,11 +73,27 @@ pub struct Beginning {
     pub audio: Option<(Track, Frame)>,
     /// Wall-clock time of the timeline's zero by the arrival of the frames.
     pub zero: WallClock,
+    /// What stands in for a track that the stretch before had and this one has not: players wait for all that they play.
+    pub stand_ins: StandIns,
+}
+
+/// The last key frame, with its track, and the last sound, with its own.
+#[derive(Debug, Default)]
+pub struct StandIns {
+    pub video: Option<(Track, Frame)>,
+    pub audio: Option<(Track, Frame)>,
 }
 
 impl Run {
     /// Starts at the first key frame, or, without a picture, at the first sound.
-    pub fn start(beginning: &Beginning, store: &mut Store) -> Self {
+    pub fn start(mut beginning: Beginning, store: &mut Store) -> Self {
+        let (no_picture, no_sound) = (beginning.video.is_none(), beginning.audio.is_none());
+        if let Some((_, frame)) = beginning.video.as_ref().or(beginning.audio.as_ref()) {
+            let at = frame.pts;
+            let stand_in = |(track, frame): (Track, Frame)| (track, Frame { dts: at, pts: at, ..frame });
+            beginning.video = beginning.video.take().or_else(|| beginning.stand_ins.video.take().map(stand_in));
+            beginning.audio = beginning.audio.take().or_else(|| beginning.stand_ins.audio.take().map(stand_in));
+        }
         let first = beginning.video.as_ref().or(beginning.audio.as_ref()).map_or(Timestamp::ZERO, |(_, frame)| frame.pts);
         let clock = store.start(first, beginning.zero);
         store.expects = Expected { video: beginning.video.is_some(), audio: beginning.audio.is_some() };
@@ -118,9 +134,15 @@ impl Run {
         let mut run = Self { video, audio, cuts: VecDeque::new() };
         // Sound that starts clearly later than the picture begins with silence, so that the renditions have the same segments.
         if let (Some(video), Some(audio), Some((_, frame))) = (&beginning.video, &mut run.audio, &beginning.audio)
-            && frame.pts.micros_since(video.1.pts) > SOUND_MAY_OVERHANG
+            && (no_sound || frame.pts.micros_since(video.1.pts) > SOUND_MAY_OVERHANG)
         {
             audio.due = Some(video.1.pts.to_timescale(audio.lane.init.timescale));
+            audio.may_lag = if no_sound { SOUND_MAY_OVERHANG * 2 } else { SOUND_MAY_LAG };
+        }
+        if let Some((_, frame)) = beginning.video.as_ref().filter(|_| no_picture) {
+            let received = beginning.zero.unix_micros().saturating_add(frame.pts.as_micros());
+            run.picture(frame, WallClock::from_unix_micros(received), store);
+            run.video.as_mut().into_iter().for_each(|video| video.repeating = true);
         }
         run
     }
@@ -142,7 +164,10 @@ impl Run {
                         audio.waiting.pop_front();
                     }
                 }
-                self.repeat_picture(&entry.frame, PICTURE_MAY_LAG, entry.arrived, store);
+                // Once it is repeated, it need not wait as long again.
+                let repeating = self.video.as_ref().is_some_and(|video| video.repeating);
+                let may_lag = if repeating { REPEAT_EVERY } else { PICTURE_MAY_LAG };
+                self.repeat_picture(&entry.frame, may_lag, entry.arrived, store);
                 self.release(store);
             }
             MediaKind::Audio => self.sound(entry, store),
@@ -326,8 +351,8 @@ impl Run {
         }
     }
 
-    /// Ends all segments, at the same place in both renditions.
-    pub fn finish(mut self, store: &mut Store) {
+    /// Ends all segments, at the same place in both renditions. Gives what can stand in for the tracks later.
+    pub fn finish(mut self, store: &mut Store) -> StandIns {
         let mut picture_end = None;
         if let Some(video) = &mut self.video
             && let Some((mut held, received)) = video.held.take()
@@ -365,6 +390,23 @@ impl Run {
             store.next_msn = store.next_msn.max(audio.lane.msn);
         }
         store.discontinuity += 1;
+        let frame = |track: &Track, payload: Bytes| Frame {
+            track: track.id,
+            codec: track.codec,
+            dts: Timestamp::ZERO,
+            pts: Timestamp::ZERO,
+            keyframe: true,
+            payload,
+        };
+        let video = self.video.and_then(|video| {
+            let frame = frame(&video.track, video.last_key?.1);
+            Some((video.track, frame))
+        });
+        let audio = self.audio.map(|audio| {
+            let frame = frame(&audio.track, audio.sound.last().clone());
+            (audio.track, frame)
+        });
+        StandIns { video, audio }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::SegmenterConfig;
-use super::run::{Beginning, Run, SOUND_MAY_OVERHANG};
+use super::run::{Beginning, Run, SOUND_MAY_OVERHANG, StandIns};
 use super::store::Store;
 use super::window::Window;
 use crate::hub::Entry;
@@ -30,6 +30,8 @@ const FLUSH_AFTER: i64 = 1_000_000;
 pub struct Segmenter {
     store: Store,
     state: State,
+    /// From the stretch before, while none is running.
+    stand_ins: StandIns,
     epoch: Option<u32>,
     last_arrival: Option<WallClock>,
     flushed: bool,
@@ -54,7 +56,16 @@ impl Segmenter {
     pub fn new(config: SegmenterConfig) -> Self {
         let store = Store::new(config);
         let window = Arc::new(store.window(false));
-        Self { store, state: State::Waiting(Vec::new()), epoch: None, last_arrival: None, flushed: false, window, published: 0 }
+        Self {
+            store,
+            state: State::Waiting(Vec::new()),
+            stand_ins: StandIns::default(),
+            epoch: None,
+            last_arrival: None,
+            flushed: false,
+            window,
+            published: 0,
+        }
     }
 
     /// The latest snapshot.
@@ -185,7 +196,8 @@ impl Segmenter {
         let (video, audio) = (video.and_then(begin), audio.and_then(begin));
         let zero = entries.iter().map(|entry| entry.arrived.unix_micros().saturating_sub(entry.frame.dts.as_micros())).min();
         let zero = WallClock::from_unix_micros(zero.unwrap_or_default());
-        let run = Run::start(&Beginning { video, audio, zero }, &mut self.store);
+        let stand_ins = std::mem::take(&mut self.stand_ins);
+        let run = Run::start(Beginning { video, audio, zero, stand_ins }, &mut self.store);
         self.state = State::Running { run: Box::new(run), late: Vec::new() };
         let from = first_picture(&entries).map(sound_from);
         let wanted =
@@ -200,7 +212,7 @@ impl Segmenter {
     /// Ends the stretch and waits for the next one, of which `first` has come already.
     fn end_run(&mut self, first: Vec<Arc<Entry>>) {
         if let State::Running { run, .. } = std::mem::replace(&mut self.state, State::Waiting(first)) {
-            run.finish(&mut self.store);
+            self.stand_ins = run.finish(&mut self.store);
         }
     }
 }

@@ -57,6 +57,10 @@ impl Sound {
         self.last = payload.clone();
     }
 
+    pub const fn last(&self) -> &Bytes {
+        &self.last
+    }
+
     /// A frame of silence and its length; where the codec has none that is known, the last frame again.
     pub fn silence(&self) -> (Bytes, u32) {
         match &self.silence {

@@ -1,6 +1,7 @@
 //! Invariants of the segmenter under any input, and the rules for tracks that come late, stop, change or never come.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use mp4_atom::{Header, Moof, ReadAtom, ReadFrom};
@@ -29,8 +30,6 @@ pub(crate) struct Rig {
     pub segmenter: Segmenter,
     now: i64,
 }
-
-use std::sync::Arc;
 
 impl Rig {
     pub fn new(config: SegmenterConfig) -> Self {
@@ -345,6 +344,28 @@ fn a_hole_longer_than_a_segment_is_a_discontinuity() {
     check(&window);
     let video = window.video.as_ref().unwrap();
     assert_eq!(video.segments.iter().map(|segment| segment.discontinuity).collect::<Vec<_>>(), [0, 0, 1, 1]);
+}
+
+/// Players wait for every rendition that they play, so none may stop.
+#[test]
+fn a_publisher_that_returns_without_one_of_its_tracks() {
+    for (video, audio) in [(true, false), (false, true)] {
+        let mut rig = Rig::both();
+        rig.play(0, 5000, true, true);
+        rig.publish();
+        if video {
+            rig.track(V, Codec::H264, AVCC);
+        } else {
+            rig.track(A, Codec::Aac, AAC_48K_STEREO);
+        }
+        rig.play(0, 9000, video, audio);
+        let window = rig.window();
+        check(&window);
+        let ends: Vec<_> = window.renditions().map(|rendition| rendition.segments.last().unwrap().end()).collect();
+        assert_eq!(ends.len(), 2);
+        assert!(ends[0].micros_since(ends[1]).abs() < 2_500_000, "{ends:?}");
+        assert!(window.renditions().all(|rendition| rendition.segments.len() >= 6));
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -180,7 +180,7 @@ struct Writer {
 impl Writer {
     fn write(&mut self, value: u32, count: usize) {
         for i in (0..count).rev() {
-            if self.used % 8 == 0 {
+            if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             if let Some(last) = self.bytes.last_mut() {

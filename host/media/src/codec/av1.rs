@@ -22,7 +22,7 @@ pub fn configuration(record: &[u8]) -> Result<(VideoInfo, String), CodecError> {
     let twelve_bit = bits.flag("twelve_bit")?;
     bits.skip("monochrome and chroma subsampling", 5)?;
     bits.skip("initial_presentation_delay", 8)?;
-    let (width, height, frame_rate) = sequence_header(record.get(4..).unwrap_or_default())?;
+    let Header { width, height, frame_rate } = sequence_header(record.get(4..).unwrap_or_default())?;
     let depth = match (high_bit_depth, twelve_bit) {
         (true, true) => 12,
         (true, false) => 10,
@@ -33,8 +33,14 @@ pub fn configuration(record: &[u8]) -> Result<(VideoInfo, String), CodecError> {
     Ok((info, format!("av01.{profile}.{level:02}{tier}.{depth:02}")))
 }
 
+struct Header {
+    width: u32,
+    height: u32,
+    frame_rate: Option<(u32, u32)>,
+}
+
 /// Finds the sequence header among `obus`.
-fn sequence_header(obus: &[u8]) -> Result<(u32, u32, Option<(u32, u32)>), CodecError> {
+fn sequence_header(obus: &[u8]) -> Result<Header, CodecError> {
     let mut bits = Bits::new(RECORD, obus);
     while bits.left() > 0 {
         bits.skip("obu_forbidden_bit", 1)?;
@@ -54,7 +60,7 @@ fn sequence_header(obus: &[u8]) -> Result<(u32, u32, Option<(u32, u32)>), CodecE
     Err(CodecError::Missing { record: RECORD, field: "sequence header OBU" })
 }
 
-fn read_sequence_header(payload: &[u8]) -> Result<(u32, u32, Option<(u32, u32)>), CodecError> {
+fn read_sequence_header(payload: &[u8]) -> Result<Header, CodecError> {
     let mut bits = Bits::new(HEADER, payload);
     bits.skip("seq_profile and still_picture", 4)?;
     let mut frame_rate = None;
@@ -97,5 +103,5 @@ fn read_sequence_header(payload: &[u8]) -> Result<(u32, u32, Option<(u32, u32)>)
     if width > 0xffff || height > 0xffff {
         return Err(bits.invalid("max_frame_width_minus_1", width.max(height).into(), "a picture of up to 65535 pixels a side"));
     }
-    Ok((width, height, frame_rate))
+    Ok(Header { width, height, frame_rate })
 }

@@ -157,7 +157,7 @@ pub fn mp4(data: &[u8]) -> Clip {
                         clip.frames.push(RawFrame {
                             track: id,
                             dts: dts * 1_000_000 / scale,
-                            composition_offset: i64::from(entry.cts.unwrap_or(0)) * 1_000_000 / scale,
+                            composition_offset: entry.cts.unwrap_or(0) * 1_000_000 / scale,
                             wrap: None,
                             keyframe: id == TrackId::AUDIO || flags & 0x1_0000 == 0,
                             payload: Bytes::copy_from_slice(&data[offset..offset + size]),
