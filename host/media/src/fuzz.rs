@@ -30,9 +30,14 @@ pub fn rtmp_server(input: &[u8]) {
         (size > 0).then_some(now)
     });
     let split = serve(pieces);
-    assert!(whole == split, "the split of the input shows");
+    assert!(same(&whole, &split), "the split of the input shows");
     let carried: usize = whole.0.iter().map(size).sum();
     assert!(carried <= input.len(), "{carried} bytes came out of {}", input.len());
+}
+
+/// By their text, because a number that is none does not equal itself.
+fn same<T: PartialEq + std::fmt::Debug>(a: &T, b: &T) -> bool {
+    a == b || format!("{a:?}") == format!("{b:?}")
 }
 
 fn size(event: &Event) -> usize {
@@ -101,7 +106,7 @@ pub fn rtmp_address(input: &[u8]) {
 /// An FLV file, at once and byte by byte.
 pub fn flv(input: &[u8]) {
     let whole = demux(std::iter::once(input));
-    assert!(whole == demux(input.chunks(1)), "the split of the input shows");
+    assert!(same(&whole, &demux(input.chunks(1))), "the split of the input shows");
 }
 
 fn demux<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<FlvEvent>, bool) {
