@@ -25,7 +25,7 @@ fn check_every_output(clip: &Clip) -> Result<()> {
     let watch = |url: &str| Watch::with(&clip.ffmpeg, url);
     let viewers = [
         ("RTMP", watch(show.rtmp()?)?),
-        ("RTMPS", watch(&secure)?),
+        ("RTMPS", Watch::trusting(&clip.ffmpeg, &show.server.data().join("self-signed.crt"), &secure)?),
         ("HTTP-FLV", watch(show.flv()?)?),
         ("HLS", watch(show.hls()?)?),
         ("DASH", watch(show.dash()?)?),

@@ -50,7 +50,17 @@ impl Watch {
 
     /// Decodes `url` with a certain ffmpeg. HLS is read from the first segment of the playlist on.
     pub fn with(ffmpeg: &Path, url: &str) -> Result<Watch> {
+        Watch::run(Command::new(ffmpeg), url)
+    }
+
+    /// The same for an encrypted URL: trusts `certificate`, as newer versions ask for.
+    pub fn trusting(ffmpeg: &Path, certificate: &Path, url: &str) -> Result<Watch> {
         let mut command = Command::new(ffmpeg);
+        command.env("SSL_CERT_FILE", certificate);
+        Watch::run(command, url)
+    }
+
+    fn run(mut command: Command, url: &str) -> Result<Watch> {
         command.args(["-v", "error", "-nostdin"]);
         if url.contains(".m3u8") {
             command.args(["-live_start_index", "0"]);
@@ -62,7 +72,7 @@ impl Watch {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("running {}", ffmpeg.display()))?;
+            .with_context(|| format!("running {:?}", command.get_program()))?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {

@@ -120,7 +120,7 @@ impl LiveStream {
             return false;
         }
         match self.window() {
-            Some(mut window) if !self.outputs.rtmp => window.wait_for(|window| window.ready).await.is_ok(),
+            Some(mut window) if !self.outputs.rtmp => window.wait_for(|window| window.is_playable()).await.is_ok(),
             _ => true,
         }
     }

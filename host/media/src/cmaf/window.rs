@@ -202,6 +202,12 @@ impl Window {
         self.video.iter().chain(&self.audio)
     }
 
+    /// Every player can start: there is a complete segment of each rendition. Players without low-latency mode know no others, and
+    /// some crash on a playlist without one (FFmpeg 5).
+    pub fn is_playable(&self) -> bool {
+        self.ready && self.renditions().all(|rendition| rendition.complete().next().is_some())
+    }
+
     /// Is the playlist of `kind` as far as `_HLS_msn` and `_HLS_part` ask? Without a part the whole segment is meant.
     pub fn has(&self, kind: MediaKind, msn: u64, part: Option<u64>) -> Availability {
         let Some(rendition) = self.rendition(kind) else { return Availability::Gone };

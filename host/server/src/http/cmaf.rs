@@ -49,7 +49,7 @@ pub async fn serve(access: &Access, name: &str, path: &str, peer: Peer, uri: &Ur
         Err(refusal) => return problem::refused(&refusal),
     };
     let Some(mut window) = live.window() else { return problem::not_an_output("HLS or MPEG-DASH") };
-    let ready = window.wait_for(|window| window.ready || window.ended);
+    let ready = window.wait_for(|window| window.is_playable() || window.ended);
     if !matches!(tokio::time::timeout(FIRST_SEGMENT, ready).await, Ok(Ok(_))) {
         return problem::not_yet();
     }
@@ -57,9 +57,16 @@ pub async fn serve(access: &Access, name: &str, path: &str, peer: Peer, uri: &Ur
     match resource {
         Resource::Multivariant => playlist(&live, &window, Kind::Multivariant, &query, NO_CACHE, headers),
         Resource::Media(of) => media_playlist(&live, window, of, &query, uri, headers).await,
-        Resource::TimelineMpd => manifest(window, dash::timeline_mpd, &query, headers).await,
-        _ => manifest(window, dash::mpd, &query, headers).await,
+        Resource::Mpd if !knows_only_complete_segments(headers) => manifest(window, dash::mpd, &query, headers).await,
+        _ => manifest(window, dash::timeline_mpd, &query, headers).await,
     }
+}
+
+/// Players that ask for each segment by its exact time and never for one in the making get the manifest that is made for them:
+/// FFmpeg reads no end and no change out of the low-latency one.
+fn knows_only_complete_segments(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
+    ["Lavf/", "GStreamer", "VLC/"].iter().any(|player| agent.contains(player))
 }
 
 /// The pace of a stream is known, and with it the manifest, after two segments.
@@ -79,7 +86,11 @@ async fn manifest(
         }
     };
     match tokio::time::timeout(FIRST_SEGMENT, rendered).await {
-        Ok(Some(text)) => text_response(&Rendered::new(text), dash::CONTENT_TYPE, NO_CACHE, headers),
+        Ok(Some(text)) => {
+            let mut response = text_response(&Rendered::new(text), dash::CONTENT_TYPE, NO_CACHE, headers);
+            response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding, user-agent"));
+            response
+        }
         _ => problem::not_yet(),
     }
 }
