@@ -27,7 +27,7 @@ struct Source {
 
 impl Source {
     fn new() -> Self {
-        let stream = Stream::new("bench", RingLimits::default());
+        let stream = Stream::new("bench", RingLimits { max_frames: 256, ..RingLimits::default() });
         let mut publisher = stream.publish(WallClock::default()).unwrap();
         publisher.set_track(Track {
             id: TrackId::VIDEO,
@@ -37,7 +37,14 @@ impl Source {
             codecs: String::new(),
         });
         let cursor = stream.cursor(From::Next);
-        Self { stream, publisher, cursor, time: 0 }
+        let mut source = Self { stream, publisher, cursor, time: 0 };
+        // As in a stream that has been running for a while: the ring is full, and new frames take the memory of old ones.
+        for _ in 0..1024 {
+            let entry = source.entry();
+            rtmp::message(&entry);
+            flv::tag(&entry);
+        }
+        source
     }
 
     fn entry(&mut self) -> Arc<Entry> {
@@ -52,7 +59,7 @@ impl Source {
     }
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 2000, sample_size = 1)]
 fn rtmp_message_out(bencher: Bencher<'_, '_>) {
     let mut source = Source::new();
     bencher.counter(BytesCount::new(SIZE)).with_inputs(|| source.entry()).bench_local_values(|entry| {
@@ -61,7 +68,7 @@ fn rtmp_message_out(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 2000, sample_size = 1)]
 fn flv_tag_out(bencher: Bencher<'_, '_>) {
     let mut source = Source::new();
     bencher.counter(BytesCount::new(SIZE)).with_inputs(|| source.entry()).bench_local_values(|entry| {
@@ -119,7 +126,7 @@ fn publishing(chunk_size: usize) -> ServerSession {
     session
 }
 
-#[divan::bench(args = [128, 4096, 65_536])]
+#[divan::bench(args = [128, 4096, 65_536], sample_count = 2000, sample_size = 1)]
 fn rtmp_message_in(bencher: Bencher<'_, '_>, chunk_size: usize) {
     let mut session = publishing(chunk_size);
     let input = message(chunk_size, 9, &[&b"\x17\x01\0\0\0"[..], &[7; SIZE]].concat());
