@@ -14,6 +14,8 @@ use std::time::Duration;
 /// A window that holds the whole clip, so that HLS and DASH can be read from the first frame on.
 const WHOLE: [(&str, &str); 1] = [("cmaf.window", "30")];
 const CLIP: Duration = Duration::from_secs(40);
+/// Frames that show that a live stream is being played.
+const WELL_ON_ITS_WAY: usize = 100;
 /// Picture against sound, at most.
 const SYNC: f64 = 0.040;
 
@@ -28,13 +30,17 @@ fn check_every_output(clip: &Clip) -> Result<()> {
         ("RTMPS", Watch::trusting(&clip.ffmpeg, &show.server.data().join("self-signed.crt"), &secure)?),
         ("HTTP-FLV", watch(show.flv()?)?),
         ("HLS", watch(show.hls()?)?),
-        ("DASH", watch(show.dash()?)?),
     ];
+    let live_dash = watch(show.dash()?)?;
+    live_dash.advance(WELL_ON_ITS_WAY)?;
+    drop(live_dash);
     let (status, errors) = show.push.wait(CLIP)?;
     ensure!(status.success() && errors.is_empty(), "the publisher ended with {status}: {errors}");
     show.server.wait_room_state(&show.room, "LIVE_INACTIVE")?;
     show.server.end_room(&show.room, false)?.success()?;
-    for (output, viewer) in viewers {
+    // FFmpeg never leaves a manifest that was live when it opened it, so what it reads to the end is the one of the ended stream.
+    let ended_dash = ("DASH", watch(show.dash()?)?);
+    for (output, viewer) in viewers.into_iter().chain([ended_dash]) {
         let seen = viewer.end(PATIENCE).with_context(|| format!("{output}: end"))?;
         ensure!(seen.errors.is_empty(), "{output}: the decoder complains: {}", seen.errors);
         let found = compare(&source, &seen).context(output)?;
