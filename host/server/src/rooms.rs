@@ -140,7 +140,12 @@ pub struct Rooms {
 impl Rooms {
     /// Opens the database in `data_dir`. Publishes that were under way when the server ended, ended with it: keys and rooms are
     /// moved accordingly before this returns.
-    pub async fn open(data_dir: &Path, plugins: Plugins, live: Arc<dyn LiveControl>, config: Config) -> anyhow::Result<Arc<Self>> {
+    pub async fn open(
+        data_dir: &Path,
+        plugins: Plugins,
+        live: Arc<dyn LiveControl>,
+        config: Config,
+    ) -> anyhow::Result<Arc<Self>> {
         Self::open_with(data_dir, Arc::new(plugins), live, config, Retention::default()).await
     }
 
@@ -211,7 +216,12 @@ impl Rooms {
     }
 }
 
-fn new_app(name: String, output_mode: Option<OutputMode>, transcoding_profile: Option<String>, now: Millis) -> Result<App, Error> {
+fn new_app(
+    name: String,
+    output_mode: Option<OutputMode>,
+    transcoding_profile: Option<String>,
+    now: Millis,
+) -> Result<App, Error> {
     Ok(App {
         id: AppId::new(new_id()),
         name,

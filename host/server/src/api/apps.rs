@@ -7,12 +7,12 @@ use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::Api;
 use super::extract::{Auth, Id, Json, Operator, Parameters};
 use super::page::{List, Wanted};
 use super::problem::Problem;
 use super::schema::{self, Problems};
 use super::text::{Checks, nullable, time};
-use super::Api;
 use crate::rooms::{AppChange, AppCreated, NewApp, Outcome};
 
 pub const MAX_NAME: usize = 200;
@@ -97,7 +97,11 @@ fn show(app: App) -> AppJson {
 ///
 /// All Apps for the operator, the own one for everybody else; newest first.
 #[utoipa::path(get, path = "/v1/apps", tag = "Apps", params(AppsQuery), responses((status = 200, body = List<AppJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn list(State(api): State<Api>, auth: Auth, Parameters(query): Parameters<AppsQuery>) -> Result<axum::Json<List<AppJson>>, Problem> {
+pub async fn list(
+    State(api): State<Api>,
+    auth: Auth,
+    Parameters(query): Parameters<AppsQuery>,
+) -> Result<axum::Json<List<AppJson>>, Problem> {
     let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
     let found = api.rooms.apps(&auth.0, wanted.page()).await?;
     Ok(axum::Json(wanted.list(found, |app| app.id.as_str(), show)))
@@ -113,7 +117,8 @@ pub async fn create(State(api): State<Api>, Operator(auth): Operator, json: Json
     check_profile(&mut checks, json.body.transcoding_profile.as_deref());
     checks.finish()?;
     // A secret that is kept as a hash must not lie in the kept answer either.
-    let once = json.once(&auth, |made: &AppCreated| (201, body(&AppWithSecretJson { app: show(made.app.clone()), secret: None })));
+    let once =
+        json.once(&auth, |made: &AppCreated| (201, body(&AppWithSecretJson { app: show(made.app.clone()), secret: None })));
     let NewAppJson { name, output_mode, transcoding_profile } = json.body;
     match api.rooms.create_app(NewApp { name, output_mode, transcoding_profile }, once).await? {
         Outcome::Done(made) => {

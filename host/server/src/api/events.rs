@@ -143,13 +143,19 @@ pub struct EventsQuery {
 /// with the event name `missed` says that some of the wanted events were too old to be kept. A member gets the events that concern itself.
 #[utoipa::path(get, path = "/v1/events", tag = "Events", params(EventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "Go on after the event with this `seq`")),
     responses((status = 200, description = "A feed, or a list", content((Events = "application/json"), (EventJson = "text/event-stream"))), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn events(State(api): State<Api>, auth: Auth, headers: HeaderMap, Parameters(query): Parameters<EventsQuery>) -> Result<Response, Problem> {
+pub async fn events(
+    State(api): State<Api>,
+    auth: Auth,
+    headers: HeaderMap,
+    Parameters(query): Parameters<EventsQuery>,
+) -> Result<Response, Problem> {
     let filter = filter(&auth.0, &query)?;
     let limit = page::limit(query.limit)?;
     if query.after.is_some_and(|after| after < 0) {
         return Err(Problem::invalid("after", "it may not be negative"));
     }
-    let accepts = |kind: &str| headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(kind));
+    let accepts =
+        |kind: &str| headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(kind));
     let wants_feed = accepts("text/event-stream") || (query.after.is_none() && !accepts("application/json"));
     if !wants_feed {
         let after = query.after.unwrap_or(0);
@@ -157,13 +163,16 @@ pub async fn events(State(api): State<Api>, auth: Auth, headers: HeaderMap, Para
         let items = api.rooms.events(&filter, after, limit).await?.into_iter().map(show).collect();
         return Ok(axum::Json(Events { items, missed }).into_response());
     }
-    let last = match headers.get("last-event-id") {
-        Some(value) => {
-            let last = value.to_str().ok().and_then(|value| value.trim().parse().ok()).filter(|seq: &i64| *seq >= 0);
-            Some(last.ok_or_else(|| Problem::invalid("Last-Event-ID", "it must be the id of an event of this feed, a whole number"))?)
-        }
-        None => query.after,
-    };
+    let last =
+        match headers.get("last-event-id") {
+            Some(value) => {
+                let last = value.to_str().ok().and_then(|value| value.trim().parse().ok()).filter(|seq: &i64| *seq >= 0);
+                Some(last.ok_or_else(|| {
+                    Problem::invalid("Last-Event-ID", "it must be the id of an event of this feed, a whole number")
+                })?)
+            }
+            None => query.after,
+        };
     let latest = api.rooms.latest_event();
     let seq = last.unwrap_or_else(|| *latest.borrow());
     let missed = last.is_some_and(|last| last > 0) && api.rooms.events_missed(seq).await?;
@@ -179,7 +188,11 @@ fn filter(actor: &Actor, query: &EventsQuery) -> Result<EventFilter, Problem> {
         (Some(own), _) => Some(own.id.clone()),
         (None, named) => named.map(flyloft_rooms::AppId::new),
     };
-    Ok(EventFilter { app, member: actor.member().map(|member| member.id.clone()), room: query.room_id.as_deref().map(RoomId::new) })
+    Ok(EventFilter {
+        app,
+        member: actor.member().map(|member| member.id.clone()),
+        room: query.room_id.as_deref().map(RoomId::new),
+    })
 }
 
 /// Reads events from the database as they are committed, so that a slow reader costs no memory and misses nothing.

@@ -172,7 +172,11 @@ fn show_key(view: KeyView, bases: &Bases) -> StreamKeyJson {
 ///
 /// Newest first. A member sees itself only.
 #[utoipa::path(get, path = "/v1/members", tag = "Members", params(MembersQuery), responses((status = 200, body = List<MemberJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn list(State(api): State<Api>, auth: Auth, Parameters(query): Parameters<MembersQuery>) -> Result<axum::Json<List<MemberJson>>, Problem> {
+pub async fn list(
+    State(api): State<Api>,
+    auth: Auth,
+    Parameters(query): Parameters<MembersQuery>,
+) -> Result<axum::Json<List<MemberJson>>, Problem> {
     let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
     let found = api.rooms.members(&auth.0, query.app_id.as_deref(), query.app_user_id.as_deref(), wanted.page()).await?;
     Ok(axum::Json(wanted.list(found, |member| member.id.as_str(), show)))
@@ -211,7 +215,12 @@ pub async fn get(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum:
 
 /// Change a member
 #[utoipa::path(patch, path = "/v1/members/{memberId}", tag = "Members", params(("memberId" = String, Path)), request_body = MemberPatch, responses((status = 200, body = MemberJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn patch(State(api): State<Api>, auth: Auth, Id(id): Id, json: Json<MemberPatch>) -> Result<axum::Json<MemberJson>, Problem> {
+pub async fn patch(
+    State(api): State<Api>,
+    auth: Auth,
+    Id(id): Id,
+    json: Json<MemberPatch>,
+) -> Result<axum::Json<MemberJson>, Problem> {
     let MemberPatch { name } = json.body;
     let mut checks = Checks::default();
     if let Some(Some(name)) = &name {
@@ -229,7 +238,13 @@ pub async fn get_key(State(api): State<Api>, auth: Auth, from: From, Id(id): Id)
 
 /// Change what a stream key's publishes get
 #[utoipa::path(patch, path = "/v1/members/{memberId}/stream-key", tag = "Members", params(("memberId" = String, Path)), request_body = StreamKeyPatch, responses((status = 200, body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn patch_key(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<StreamKeyPatch>) -> Result<axum::Json<StreamKeyJson>, Problem> {
+pub async fn patch_key(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<StreamKeyPatch>,
+) -> Result<axum::Json<StreamKeyJson>, Problem> {
     let StreamKeyPatch { output_mode, transcoding_profile } = json.body;
     let mut checks = Checks::default();
     check_profile(&mut checks, transcoding_profile.as_ref().and_then(Option::as_deref));
@@ -242,7 +257,13 @@ pub async fn patch_key(State(api): State<Api>, auth: Auth, from: From, Id(id): I
 ///
 /// The old one stops working at once; the stream's public name and the rooms stay.
 #[utoipa::path(post, path = "/v1/members/{memberId}/stream-key/rotate", tag = "Members", params(("memberId" = String, Path)), request_body = Option<RotateJson>, responses((status = 200, body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn rotate_key(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<RotateJson>) -> Result<axum::Json<StreamKeyJson>, Problem> {
+pub async fn rotate_key(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<RotateJson>,
+) -> Result<axum::Json<StreamKeyJson>, Problem> {
     let view = api.rooms.rotate_stream_key(&auth.0, auth.member_id(&id), json.body.disconnect).await?;
     Ok(axum::Json(show_key(view, &from.bases)))
 }
@@ -251,7 +272,13 @@ pub async fn rotate_key(State(api): State<Api>, auth: Auth, from: From, Id(id): 
 ///
 /// Hand it to the member's device. For the server API and the operator.
 #[utoipa::path(post, path = "/v1/members/{memberId}/tokens", tag = "Members", params(("memberId" = String, Path)), request_body = Option<NewMemberToken>, responses((status = 200, body = TokenJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
-pub async fn issue_token(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<NewMemberToken>) -> Result<axum::Json<TokenJson>, Problem> {
+pub async fn issue_token(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<NewMemberToken>,
+) -> Result<axum::Json<TokenJson>, Problem> {
     auth.not_member()?;
     let lifetime = lifetime(json.body.expires_in)?;
     Ok(axum::Json(api.rooms.issue_member_token(&auth.0, &from.asker, &id, lifetime).await?.into()))

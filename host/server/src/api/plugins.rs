@@ -128,7 +128,12 @@ pub async fn get(State(api): State<Api>, _: Operator, Id(name): Id) -> Result<ax
 /// The body is the component. It is checked, compiled, kept, and answers the next call; calls under way finish on the old one. Under the name of
 /// a built-in plugin (`room-policy`, `output-mode`) it replaces that one, under any other name it is asked before it.
 #[utoipa::path(put, path = "/v1/plugins/{name}", tag = "Plugins", params(("name" = String, Path)), request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 200, body = PluginJson), Problems), security(("operatorApi" = [])))]
-pub async fn put(State(api): State<Api>, _: Operator, Id(name): Id, Raw(component): Raw<MAX_COMPONENT>) -> Result<axum::Json<PluginJson>, Problem> {
+pub async fn put(
+    State(api): State<Api>,
+    _: Operator,
+    Id(name): Id,
+    Raw(component): Raw<MAX_COMPONENT>,
+) -> Result<axum::Json<PluginJson>, Problem> {
     let info = api.plugins.put(&name, component).await.map_err(|rejected| {
         let (status, code) = match &rejected {
             Rejected::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),

@@ -74,7 +74,11 @@ fn show(api: &Api, view: RoomView, bases: &Bases) -> PublicRoomJson {
 ///
 /// Public rooms that are live or paused, newest first.
 #[utoipa::path(get, path = "/v1/public/rooms", tag = "Public", params(PublicRoomsQuery), responses((status = 200, body = List<PublicRoomJson>), Problems), security(()))]
-pub async fn list(State(api): State<Api>, from: From, Parameters(query): Parameters<PublicRoomsQuery>) -> Result<axum::Json<List<PublicRoomJson>>, Problem> {
+pub async fn list(
+    State(api): State<Api>,
+    from: From,
+    Parameters(query): Parameters<PublicRoomsQuery>,
+) -> Result<axum::Json<List<PublicRoomJson>>, Problem> {
     let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
     let found = api.rooms.public_rooms(wanted.page()).await?;
     Ok(axum::Json(wanted.list(found, |view| view.room.id.as_str(), |view| show(&api, view, &from.bases))))
@@ -84,7 +88,12 @@ pub async fn list(State(api): State<Api>, from: From, Parameters(query): Paramet
 ///
 /// A private room needs a token for it.
 #[utoipa::path(get, path = "/v1/public/rooms/{roomId}", tag = "Public", params(("roomId" = String, Path), PublicRoomQuery), responses((status = 200, body = PublicRoomJson), Problems), security(()))]
-pub async fn get(State(api): State<Api>, from: From, Id(id): Id, Parameters(query): Parameters<PublicRoomQuery>) -> Result<axum::Json<PublicRoomJson>, Problem> {
+pub async fn get(
+    State(api): State<Api>,
+    from: From,
+    Id(id): Id,
+    Parameters(query): Parameters<PublicRoomQuery>,
+) -> Result<axum::Json<PublicRoomJson>, Problem> {
     let view = api.rooms.public_room(&id, query.token.as_deref()).await?;
     Ok(axum::Json(show(&api, view, &from.bases)))
 }

@@ -232,9 +232,15 @@ fn show(view: RoomView, bases: &Bases) -> RoomJson {
 ///
 /// Newest first. A member sees its own.
 #[utoipa::path(get, path = "/v1/video-rooms", tag = "Video rooms", params(RoomsQuery), responses((status = 200, body = List<RoomJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn list(State(api): State<Api>, auth: Auth, from: From, Parameters(query): Parameters<RoomsQuery>) -> Result<axum::Json<List<RoomJson>>, Problem> {
+pub async fn list(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Parameters(query): Parameters<RoomsQuery>,
+) -> Result<axum::Json<List<RoomJson>>, Problem> {
     let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
-    let found = api.rooms.rooms(&auth.0, query.app_id.as_deref(), query.app_user_id.as_deref(), query.state, wanted.page()).await?;
+    let found =
+        api.rooms.rooms(&auth.0, query.app_id.as_deref(), query.app_user_id.as_deref(), query.state, wanted.page()).await?;
     Ok(axum::Json(wanted.list(found, |view| view.room.id.as_str(), |view| show(view, &from.bases))))
 }
 
@@ -245,7 +251,8 @@ pub async fn create(State(api): State<Api>, auth: Auth, from: From, json: Json<N
     if let Some(id) = &json.body.app_user_id {
         checks.line("appUserId", id, MAX_USER_ID);
     }
-    let scheduled_at = check(&mut checks, json.body.title.as_deref(), json.body.description.as_deref(), json.body.scheduled_at.as_deref());
+    let scheduled_at =
+        check(&mut checks, json.body.title.as_deref(), json.body.description.as_deref(), json.body.scheduled_at.as_deref());
     checks.finish()?;
     let bases = from.bases.clone();
     let once = json.once(&auth, move |made: &RoomView| (201, body(&show(made.clone(), &bases))));
@@ -280,7 +287,13 @@ pub async fn get(State(api): State<Api>, auth: Auth, from: From, Id(id): Id) -> 
 
 /// Change a video room
 #[utoipa::path(patch, path = "/v1/video-rooms/{roomId}", tag = "Video rooms", params(("roomId" = String, Path)), request_body = RoomPatch, responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn patch(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<RoomPatch>) -> Result<axum::Json<RoomJson>, Problem> {
+pub async fn patch(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<RoomPatch>,
+) -> Result<axum::Json<RoomJson>, Problem> {
     let RoomPatch { scheduled_at, title, description, access_level } = json.body;
     let mut checks = Checks::default();
     let flat = |text: &Option<Option<String>>| text.clone().flatten();
@@ -294,7 +307,13 @@ pub async fn patch(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, j
 ///
 /// The owner's stream key must be `ACTIVE`: push first, then start. The answer has the addresses to watch.
 #[utoipa::path(post, path = "/v1/video-rooms/{roomId}/start", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn start(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, _: Json<Nothing>) -> Result<axum::Json<RoomJson>, Problem> {
+pub async fn start(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    _: Json<Nothing>,
+) -> Result<axum::Json<RoomJson>, Problem> {
     Ok(axum::Json(show(api.rooms.start_room(&auth.0, &from.asker, &id).await?, &from.bases)))
 }
 
@@ -307,7 +326,14 @@ pub struct Nothing {}
 ///
 /// It can't be started again. While the stream is published, that needs `force`: the publisher is sent away and the stream key replaced.
 #[utoipa::path(post, path = "/v1/video-rooms/{roomId}/end", tag = "Video rooms", params(("roomId" = String, Path), EndQuery), request_body = Option<EndJson>, responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn end(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, Parameters(query): Parameters<EndQuery>, json: Json<EndJson>) -> Result<axum::Json<RoomJson>, Problem> {
+pub async fn end(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    Parameters(query): Parameters<EndQuery>,
+    json: Json<EndJson>,
+) -> Result<axum::Json<RoomJson>, Problem> {
     let forced = match (query.force, json.body.force) {
         (Some(query), Some(body)) if query != body => {
             return Err(Problem::invalid("force", "the address and the body say different things: give it once"));
@@ -321,7 +347,13 @@ pub async fn end(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, Par
 ///
 /// With it, a viewer watches a private room: append `?token=` to the room's addresses.
 #[utoipa::path(post, path = "/v1/video-rooms/{roomId}/tokens", tag = "Video rooms", params(("roomId" = String, Path)), request_body = Option<NewRoomToken>, responses((status = 200, body = TokenJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn issue_token(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<NewRoomToken>) -> Result<axum::Json<TokenJson>, Problem> {
+pub async fn issue_token(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<NewRoomToken>,
+) -> Result<axum::Json<TokenJson>, Problem> {
     let NewRoomToken { app_user_id, role, permissions, expires_in, claims } = json.body;
     let mut checks = Checks::default();
     if let Some(id) = &app_user_id {

@@ -39,7 +39,8 @@ struct Document;
 pub fn document() -> OpenApi {
     let mut document = Document::openapi();
     let components = document.components.get_or_insert_default();
-    let bearer = |text: &str| SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build());
+    let bearer =
+        |text: &str| SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build());
     let mut basic = Http::new(HttpAuthScheme::Basic);
     basic.description = Some("Server API: the App's key as the user, its secret as the password".into());
     components.add_security_scheme(SERVER, SecurityScheme::Http(basic));
@@ -70,10 +71,6 @@ fn optional(builder: ObjectBuilder) -> ObjectBuilder {
     builder.schema_type(SchemaType::from_iter([Type::String, Type::Null]))
 }
 
-pub fn output_mode() -> Object {
-    words(OutputMode::ALL.iter().map(|word| word.as_str())).into()
-}
-
 pub fn optional_output_mode() -> Object {
     optional(words(OutputMode::ALL.iter().map(|word| word.as_str()))).into()
 }
@@ -96,5 +93,8 @@ pub fn room_state() -> Object {
 
 /// Any JSON object.
 pub fn any_object() -> Schema {
-    ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object)).additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(true))).into()
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Object))
+        .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(true)))
+        .into()
 }
