@@ -47,6 +47,7 @@ pub struct AppWithSecretJson {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewApp)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewAppJson {
     #[schema(example = "concerts", max_length = 200)]
@@ -96,7 +97,7 @@ fn show(app: App) -> AppJson {
 /// List Apps
 ///
 /// All Apps for the operator, the own one for everybody else; newest first.
-#[utoipa::path(get, path = "/v1/apps", tag = "Apps", params(AppsQuery), responses((status = 200, body = List<AppJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "listApps", get, path = "/v1/apps", tag = "Apps", params(AppsQuery), responses((status = 200, description = "The Apps", body = List<AppJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn list(
     State(api): State<Api>,
     auth: Auth,
@@ -110,7 +111,7 @@ pub async fn list(
 /// Create an App
 ///
 /// The answer has the secret, once. For the operator.
-#[utoipa::path(post, path = "/v1/apps", tag = "Apps", request_body = NewAppJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, body = AppWithSecretJson), Problems), security(("operatorApi" = [])))]
+#[utoipa::path(operation_id = "createApp", post, path = "/v1/apps", tag = "Apps", request_body = NewAppJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, description = "The App with its secret", body = AppWithSecretJson), Problems), security(("operatorApi" = [])))]
 pub async fn create(State(api): State<Api>, Operator(auth): Operator, json: Json<NewAppJson>) -> Result<Response, Problem> {
     let mut checks = Checks::default();
     checks.line("name", &json.body.name, MAX_NAME);
@@ -131,7 +132,7 @@ pub async fn create(State(api): State<Api>, Operator(auth): Operator, json: Json
 }
 
 /// Get an App
-#[utoipa::path(get, path = "/v1/apps/{appId}", tag = "Apps", params(("appId" = String, Path)), responses((status = 200, body = AppJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "getApp", get, path = "/v1/apps/{appId}", tag = "Apps", params(("appId" = String, Path)), responses((status = 200, description = "The App", body = AppJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn get(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum::Json<AppJson>, Problem> {
     Ok(axum::Json(show(api.rooms.app(&auth.0, &id).await?)))
 }
@@ -139,7 +140,7 @@ pub async fn get(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum:
 /// Change an App
 ///
 /// For the operator and the App's backend.
-#[utoipa::path(patch, path = "/v1/apps/{appId}", tag = "Apps", params(("appId" = String, Path)), request_body = AppPatch, responses((status = 200, body = AppJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "updateApp", patch, path = "/v1/apps/{appId}", tag = "Apps", params(("appId" = String, Path)), request_body = AppPatch, responses((status = 200, description = "The App", body = AppJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
 pub async fn patch(State(api): State<Api>, auth: Auth, Id(id): Id, json: Json<AppPatch>) -> Result<axum::Json<AppJson>, Problem> {
     auth.not_member()?;
     let AppPatch { name, output_mode, transcoding_profile } = json.body;
@@ -156,7 +157,7 @@ pub async fn patch(State(api): State<Api>, auth: Auth, Id(id): Id, json: Json<Ap
 /// Replace an App's secret
 ///
 /// The old one stops working at once. For the operator and the App's backend.
-#[utoipa::path(post, path = "/v1/apps/{appId}/secret", tag = "Apps", params(("appId" = String, Path)), responses((status = 200, body = AppWithSecretJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "rotateAppSecret", post, path = "/v1/apps/{appId}/secret", tag = "Apps", params(("appId" = String, Path)), responses((status = 200, description = "The App with its secret", body = AppWithSecretJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
 pub async fn rotate_secret(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum::Json<AppWithSecretJson>, Problem> {
     auth.not_member()?;
     let made = api.rooms.rotate_app_secret(&auth.0, &id).await?;

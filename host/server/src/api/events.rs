@@ -13,6 +13,7 @@ use futures_util::stream::{self, Stream};
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Auth, Parameters};
@@ -141,7 +142,7 @@ pub struct EventsQuery {
 /// Server-sent events, unless `Accept: application/json` or `after` asks for a list. Each message has the event as JSON in `data` and its `seq`
 /// as `id`: a client that reconnects with `Last-Event-ID` misses nothing. Without it and without `after`, the feed begins now. A message
 /// with the event name `missed` says that some of the wanted events were too old to be kept. A member gets the events that concern itself.
-#[utoipa::path(get, path = "/v1/events", tag = "Events", params(EventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "Go on after the event with this `seq`")),
+#[utoipa::path(operation_id = "followEvents", get, path = "/v1/events", tag = "Events", params(EventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "Go on after the event with this `seq`")),
     responses((status = 200, description = "A feed, or a list", content((Events = "application/json"), (EventJson = "text/event-stream"))), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn events(
     State(api): State<Api>,
@@ -176,7 +177,8 @@ pub async fn events(
     let latest = api.rooms.latest_event();
     let seq = last.unwrap_or_else(|| *latest.borrow());
     let missed = last.is_some_and(|last| last > 0) && api.rooms.events_missed(seq).await?;
-    let feed = Feed { rooms: Arc::clone(&api.rooms), filter, latest, seq, missed, ready: Vec::new().into_iter() };
+    let (rooms, end) = (Arc::clone(&api.rooms), api.rooms.feeds_end());
+    let feed = Feed { rooms, filter, latest, seq, missed, end, ready: Vec::new().into_iter() };
     Ok(Sse::new(feed.messages()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
@@ -203,6 +205,7 @@ struct Feed {
     /// The last event that was looked at.
     seq: i64,
     missed: bool,
+    end: CancellationToken,
     ready: std::vec::IntoIter<Event>,
 }
 
@@ -223,7 +226,10 @@ impl Feed {
             }
             let newest = *self.latest.borrow_and_update();
             if newest <= self.seq {
-                self.latest.changed().await.ok()?;
+                tokio::select! {
+                    changed = self.latest.changed() => changed.ok()?,
+                    () = self.end.cancelled() => return None,
+                }
                 continue;
             }
             let found = match self.rooms.events(&self.filter, self.seq, BATCH).await {

@@ -37,6 +37,7 @@ pub struct MemberJson {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewMember)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewMemberJson {
     /// Which App; for the operator.
@@ -110,6 +111,7 @@ pub struct StreamKeyPatch {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RotateStreamKey)]
 #[serde(deny_unknown_fields)]
 pub struct RotateJson {
     /// Whether a publisher under way is sent away. Without it, the call is refused while somebody publishes.
@@ -171,7 +173,7 @@ fn show_key(view: KeyView, bases: &Bases) -> StreamKeyJson {
 /// List members
 ///
 /// Newest first. A member sees itself only.
-#[utoipa::path(get, path = "/v1/members", tag = "Members", params(MembersQuery), responses((status = 200, body = List<MemberJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "listMembers", get, path = "/v1/members", tag = "Members", params(MembersQuery), responses((status = 200, description = "The members", body = List<MemberJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn list(
     State(api): State<Api>,
     auth: Auth,
@@ -185,7 +187,7 @@ pub async fn list(
 /// Create a member
 ///
 /// The member gets a stream key and a stream name. For the server API and the operator.
-#[utoipa::path(post, path = "/v1/members", tag = "Members", request_body = NewMemberJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, body = MemberJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "createMember", post, path = "/v1/members", tag = "Members", request_body = NewMemberJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, description = "The member", body = MemberJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
 pub async fn create(State(api): State<Api>, auth: Auth, json: Json<NewMemberJson>) -> Result<Response, Problem> {
     auth.not_member()?;
     let mut checks = Checks::default();
@@ -208,13 +210,13 @@ pub async fn create(State(api): State<Api>, auth: Auth, json: Json<NewMemberJson
 /// Get a member
 ///
 /// With a member's token, `me` is the member itself.
-#[utoipa::path(get, path = "/v1/members/{memberId}", tag = "Members", params(("memberId" = String, Path)), responses((status = 200, body = MemberJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "getMember", get, path = "/v1/members/{memberId}", tag = "Members", params(("memberId" = String, Path)), responses((status = 200, description = "The member", body = MemberJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn get(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum::Json<MemberJson>, Problem> {
     Ok(axum::Json(show(api.rooms.member(&auth.0, auth.member_id(&id)).await?)))
 }
 
 /// Change a member
-#[utoipa::path(patch, path = "/v1/members/{memberId}", tag = "Members", params(("memberId" = String, Path)), request_body = MemberPatch, responses((status = 200, body = MemberJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "updateMember", patch, path = "/v1/members/{memberId}", tag = "Members", params(("memberId" = String, Path)), request_body = MemberPatch, responses((status = 200, description = "The member", body = MemberJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn patch(
     State(api): State<Api>,
     auth: Auth,
@@ -231,13 +233,13 @@ pub async fn patch(
 }
 
 /// Get a member's stream key
-#[utoipa::path(get, path = "/v1/members/{memberId}/stream-key", tag = "Members", params(("memberId" = String, Path)), responses((status = 200, body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "getStreamKey", get, path = "/v1/members/{memberId}/stream-key", tag = "Members", params(("memberId" = String, Path)), responses((status = 200, description = "The stream key", body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn get_key(State(api): State<Api>, auth: Auth, from: From, Id(id): Id) -> Result<axum::Json<StreamKeyJson>, Problem> {
     Ok(axum::Json(show_key(api.rooms.stream_key(&auth.0, auth.member_id(&id)).await?, &from.bases)))
 }
 
 /// Change what a stream key's publishes get
-#[utoipa::path(patch, path = "/v1/members/{memberId}/stream-key", tag = "Members", params(("memberId" = String, Path)), request_body = StreamKeyPatch, responses((status = 200, body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "updateStreamKey", patch, path = "/v1/members/{memberId}/stream-key", tag = "Members", params(("memberId" = String, Path)), request_body = StreamKeyPatch, responses((status = 200, description = "The stream key", body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn patch_key(
     State(api): State<Api>,
     auth: Auth,
@@ -256,7 +258,7 @@ pub async fn patch_key(
 /// Replace a stream key
 ///
 /// The old one stops working at once; the stream's public name and the rooms stay.
-#[utoipa::path(post, path = "/v1/members/{memberId}/stream-key/rotate", tag = "Members", params(("memberId" = String, Path)), request_body = Option<RotateJson>, responses((status = 200, body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "rotateStreamKey", post, path = "/v1/members/{memberId}/stream-key/rotate", tag = "Members", params(("memberId" = String, Path)), request_body = Option<RotateJson>, responses((status = 200, description = "The stream key", body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn rotate_key(
     State(api): State<Api>,
     auth: Auth,
@@ -271,7 +273,7 @@ pub async fn rotate_key(
 /// Make a token for the client API
 ///
 /// Hand it to the member's device. For the server API and the operator.
-#[utoipa::path(post, path = "/v1/members/{memberId}/tokens", tag = "Members", params(("memberId" = String, Path)), request_body = Option<NewMemberToken>, responses((status = 200, body = TokenJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "createMemberToken", post, path = "/v1/members/{memberId}/tokens", tag = "Members", params(("memberId" = String, Path)), request_body = Option<NewMemberToken>, responses((status = 200, description = "The token", body = TokenJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
 pub async fn issue_token(
     State(api): State<Api>,
     auth: Auth,

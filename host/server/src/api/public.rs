@@ -73,7 +73,7 @@ fn show(api: &Api, view: RoomView, bases: &Bases) -> PublicRoomJson {
 /// List live rooms
 ///
 /// Public rooms that are live or paused, newest first.
-#[utoipa::path(get, path = "/v1/public/rooms", tag = "Public", params(PublicRoomsQuery), responses((status = 200, body = List<PublicRoomJson>), Problems), security(()))]
+#[utoipa::path(operation_id = "listPublicRooms", get, path = "/v1/public/rooms", tag = "Public", params(PublicRoomsQuery), responses((status = 200, description = "The rooms", body = List<PublicRoomJson>), Problems), security(()))]
 pub async fn list(
     State(api): State<Api>,
     from: From,
@@ -87,7 +87,7 @@ pub async fn list(
 /// Get a room to watch
 ///
 /// A private room needs a token for it.
-#[utoipa::path(get, path = "/v1/public/rooms/{roomId}", tag = "Public", params(("roomId" = String, Path), PublicRoomQuery), responses((status = 200, body = PublicRoomJson), Problems), security(()))]
+#[utoipa::path(operation_id = "getPublicRoom", get, path = "/v1/public/rooms/{roomId}", tag = "Public", params(("roomId" = String, Path), PublicRoomQuery), responses((status = 200, description = "The room", body = PublicRoomJson), Problems), security(()))]
 pub async fn get(
     State(api): State<Api>,
     from: From,

@@ -102,6 +102,7 @@ fn public() -> AccessLevel {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewVideoRoom)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewRoomJson {
     /// `VIDEO_CONFERENCE` is refused by this version.
@@ -161,6 +162,7 @@ pub struct RoomsQuery {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = EndBroadcast)]
 #[serde(deny_unknown_fields)]
 pub struct EndJson {
     /// Ends the broadcast while it is published: the publisher is sent away and the stream key replaced.
@@ -231,7 +233,7 @@ fn show(view: RoomView, bases: &Bases) -> RoomJson {
 /// List video rooms
 ///
 /// Newest first. A member sees its own.
-#[utoipa::path(get, path = "/v1/video-rooms", tag = "Video rooms", params(RoomsQuery), responses((status = 200, body = List<RoomJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "listVideoRooms", get, path = "/v1/video-rooms", tag = "Video rooms", params(RoomsQuery), responses((status = 200, description = "The rooms", body = List<RoomJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn list(
     State(api): State<Api>,
     auth: Auth,
@@ -245,7 +247,7 @@ pub async fn list(
 }
 
 /// Create a video room
-#[utoipa::path(post, path = "/v1/video-rooms", tag = "Video rooms", request_body = NewRoomJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "createVideoRoom", post, path = "/v1/video-rooms", tag = "Video rooms", request_body = NewRoomJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn create(State(api): State<Api>, auth: Auth, from: From, json: Json<NewRoomJson>) -> Result<Response, Problem> {
     let mut checks = Checks::default();
     if let Some(id) = &json.body.app_user_id {
@@ -280,13 +282,13 @@ fn check(checks: &mut Checks, title: Option<&str>, description: Option<&str>, sc
 /// Get a video room
 ///
 /// A member sees its own rooms and the public ones of its App.
-#[utoipa::path(get, path = "/v1/video-rooms/{roomId}", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "getVideoRoom", get, path = "/v1/video-rooms/{roomId}", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn get(State(api): State<Api>, auth: Auth, from: From, Id(id): Id) -> Result<axum::Json<RoomJson>, Problem> {
     Ok(axum::Json(show(api.rooms.room(&auth.0, &id).await?, &from.bases)))
 }
 
 /// Change a video room
-#[utoipa::path(patch, path = "/v1/video-rooms/{roomId}", tag = "Video rooms", params(("roomId" = String, Path)), request_body = RoomPatch, responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "updateVideoRoom", patch, path = "/v1/video-rooms/{roomId}", tag = "Video rooms", params(("roomId" = String, Path)), request_body = RoomPatch, responses((status = 200, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn patch(
     State(api): State<Api>,
     auth: Auth,
@@ -306,7 +308,7 @@ pub async fn patch(
 /// Start a broadcast
 ///
 /// The owner's stream key must be `ACTIVE`: push first, then start. The answer has the addresses to watch.
-#[utoipa::path(post, path = "/v1/video-rooms/{roomId}/start", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "startVideoRoom", post, path = "/v1/video-rooms/{roomId}/start", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn start(
     State(api): State<Api>,
     auth: Auth,
@@ -325,7 +327,7 @@ pub struct Nothing {}
 /// End a broadcast
 ///
 /// It can't be started again. While the stream is published, that needs `force`: the publisher is sent away and the stream key replaced.
-#[utoipa::path(post, path = "/v1/video-rooms/{roomId}/end", tag = "Video rooms", params(("roomId" = String, Path), EndQuery), request_body = Option<EndJson>, responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "endVideoRoom", post, path = "/v1/video-rooms/{roomId}/end", tag = "Video rooms", params(("roomId" = String, Path), EndQuery), request_body = Option<EndJson>, responses((status = 200, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn end(
     State(api): State<Api>,
     auth: Auth,
@@ -346,7 +348,7 @@ pub async fn end(
 /// Make a room token
 ///
 /// With it, a viewer watches a private room: append `?token=` to the room's addresses.
-#[utoipa::path(post, path = "/v1/video-rooms/{roomId}/tokens", tag = "Video rooms", params(("roomId" = String, Path)), request_body = Option<NewRoomToken>, responses((status = 200, body = TokenJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "createRoomToken", post, path = "/v1/video-rooms/{roomId}/tokens", tag = "Video rooms", params(("roomId" = String, Path)), request_body = Option<NewRoomToken>, responses((status = 200, description = "The token", body = TokenJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn issue_token(
     State(api): State<Api>,
     auth: Auth,
@@ -383,7 +385,7 @@ pub async fn issue_token(
 }
 
 /// Count who watches
-#[utoipa::path(get, path = "/v1/video-rooms/{roomId}/viewers", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, body = Viewers), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "countViewers", get, path = "/v1/video-rooms/{roomId}/viewers", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, description = "The count", body = Viewers), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn viewers(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum::Json<Viewers>, Problem> {
     Ok(axum::Json(Viewers { live_viewers: api.rooms.room_viewers(&api.rooms.room(&auth.0, &id).await?) }))
 }

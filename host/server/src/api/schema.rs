@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use flyloft_rooms::{AccessLevel, OutputMode, RoomType, StreamKeyState, VideoRoomState};
+use serde_json::Value;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder};
@@ -67,12 +68,9 @@ fn words(values: impl IntoIterator<Item = &'static str>) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(values))
 }
 
-fn optional(builder: ObjectBuilder) -> ObjectBuilder {
-    builder.schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-}
-
 pub fn optional_output_mode() -> Object {
-    optional(words(OutputMode::ALL.iter().map(|word| word.as_str()))).into()
+    let values = OutputMode::ALL.iter().map(|word| Value::from(word.as_str())).chain([Value::Null]);
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Null])).enum_values(Some(values)).into()
 }
 
 pub fn room_type() -> Object {

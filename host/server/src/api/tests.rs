@@ -564,6 +564,10 @@ async fn events_are_followed_and_caught_up_with() {
     assert_eq!(none["items"].as_array().unwrap().len(), 0);
     let bad = client.raw(Method::GET, "/v1/events", &[auth, ("last-event-id", "x")], "").await.problem(422);
     assert_eq!(bad["field"], "Last-Event-ID");
+    let mut open = client.send(Method::GET, "/v1/events", &[auth], "").await.into_body();
+    client.world.rooms.end_feeds();
+    let end = tokio::time::timeout(Duration::from_secs(30), open.frame()).await.unwrap();
+    assert!(end.is_none(), "the feed goes on: {end:?}");
     assert!(!all.iter().any(|event| event.to_string().contains(&admitted.publish_id)));
     assert_eq!(all[0]["memberId"], ada.id.as_str());
 }
@@ -620,6 +624,20 @@ fn the_openapi_document_is_the_published_one() {
     for reference in all.split("\"$ref\":\"#").skip(1) {
         let pointer = reference.split('"').next().unwrap();
         assert!(value.pointer(pointer).is_some(), "{pointer} is missing");
+    }
+    let operations: Vec<&Value> = value["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|item| item.as_object().unwrap().values())
+        .filter(|operation| operation.get("responses").is_some())
+        .collect();
+    let names: std::collections::BTreeSet<_> = operations.iter().map(|operation| text(&operation["operationId"])).collect();
+    assert_eq!(names.len(), operations.len(), "an operationId stands twice");
+    for operation in operations {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(response["description"].is_string(), "{} {status} has no description", operation["operationId"]);
+        }
     }
     insta::assert_json_snapshot!("openapi", value);
 }

@@ -68,7 +68,7 @@ async fn the_life_of_a_broadcast_is_kept_with_its_events() {
     assert_eq!(ended.room.state, R::Ended);
     assert!(ended.room.ended_at >= ended.room.started_at && ended.room.started_at.is_some());
     assert_eq!(world.key(&member).await, key, "an orderly end keeps the key");
-    assert_eq!(*world.live.0.lock(), [member.stream_name.clone()]);
+    assert_eq!(*world.live.0.lock(), std::slice::from_ref(&member.stream_name));
     assert_eq!(code(world.rooms.start_room(&world.server, &asker(), id).await), "room-ended");
 
     let events = world.events().await;
@@ -115,7 +115,7 @@ async fn a_forced_end_replaces_the_key_and_sends_the_publisher_away() {
     let old = world.key(&member).await;
     let ended = world.rooms.end_room(&world.server, &asker(), room.room.id.as_str(), true).await.unwrap();
     assert_eq!(ended.room.state, R::Ended);
-    assert_eq!(*world.live.0.lock(), [member.stream_name.clone()]);
+    assert_eq!(*world.live.0.lock(), std::slice::from_ref(&member.stream_name));
     assert_eq!(world.publish(&old).await.unwrap_err().code, "unknown-stream-key");
     world.rooms.publish_ended(&admitted.publish_id, "sent away").await;
     assert_eq!(world.states(&member, &room).await, (K::Inactive, R::Ended));
@@ -289,7 +289,7 @@ async fn a_rotated_key_replaces_the_old_one() {
     let admitted = world.publish(&new).await.unwrap();
     assert_eq!(code(world.rooms.rotate_stream_key(&world.server, id, false).await), "still-publishing");
     world.rooms.rotate_stream_key(&world.server, id, true).await.unwrap();
-    assert_eq!(*world.live.0.lock(), [member.stream_name.clone()]);
+    assert_eq!(*world.live.0.lock(), std::slice::from_ref(&member.stream_name));
     world.rooms.publish_ended(&admitted.publish_id, "sent away").await;
     assert_eq!(world.rooms.stream_key(&world.server, id).await.unwrap().key.state, K::Inactive);
 }
