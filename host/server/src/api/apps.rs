@@ -32,7 +32,9 @@ pub struct AppJson {
     #[schema(schema_with = schema::optional_output_mode)]
     output_mode: Option<OutputMode>,
     transcoding_profile: Option<String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 

@@ -43,7 +43,7 @@ pub struct EventJson {
     member_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     room_id: Option<String>,
-    #[schema(example = "2026-11-21T18:30:00.000Z")]
+    #[schema(example = "2026-11-21T18:30:00.000Z", format = DateTime)]
     at: String,
     /// The state before.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,7 +32,9 @@ pub struct MemberJson {
     name: Option<String>,
     /// The public name of the member's stream. It stays when the stream key is replaced.
     stream_name: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -94,7 +96,9 @@ pub struct StreamKeyJson {
     output_mode: Option<OutputMode>,
     transcoding_profile: Option<String>,
     /// When the secret was made.
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -133,6 +137,7 @@ pub struct NewMemberToken {
 #[serde(rename_all = "camelCase")]
 pub struct TokenJson {
     token: String,
+    #[schema(format = DateTime)]
     expires_at: String,
 }
 

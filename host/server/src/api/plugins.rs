@@ -65,6 +65,7 @@ pub struct PluginJson {
     imports: Vec<String>,
     /// Whether it came with the server.
     built_in: bool,
+    #[schema(format = DateTime)]
     loaded_at: String,
     counters: CountersJson,
 }

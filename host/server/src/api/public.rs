@@ -27,7 +27,9 @@ pub struct PublicRoomJson {
     video_room_state: VideoRoomState,
     #[schema(schema_with = schema::optional_output_mode)]
     mode: Option<OutputMode>,
+    #[schema(format = DateTime)]
     scheduled_at: Option<String>,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
     /// While the room is live or paused.
     urls: Option<UrlsJson>,

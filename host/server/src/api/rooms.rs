@@ -71,7 +71,7 @@ pub struct RoomJson {
     #[schema(example = "ada")]
     app_user_id: String,
     /// For display only.
-    #[schema(example = "2026-11-21T18:30:00.000Z")]
+    #[schema(example = "2026-11-21T18:30:00.000Z", format = DateTime)]
     scheduled_at: Option<String>,
     title: Option<String>,
     description: Option<String>,
@@ -87,9 +87,13 @@ pub struct RoomJson {
     video_post_id: Option<String>,
     /// Why archiving failed.
     failure: Option<String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     ended_at: Option<String>,
 }
 

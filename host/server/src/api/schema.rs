@@ -70,15 +70,19 @@ fn words(values: impl IntoIterator<Item = &'static str>) -> ObjectBuilder {
 
 pub fn optional_output_mode() -> Object {
     let values = OutputMode::ALL.iter().map(|word| Value::from(word.as_str())).chain([Value::Null]);
-    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::String, Type::Null])).enum_values(Some(values)).into()
+    let what = "`RTMP`: RTMP and HTTP-FLV; `CMAF`: HLS and MPEG-DASH; `RTMP_CMAF`: all four";
+    let kind = SchemaType::from_iter([Type::String, Type::Null]);
+    ObjectBuilder::new().schema_type(kind).enum_values(Some(values)).description(Some(what)).into()
 }
 
 pub fn room_type() -> Object {
-    words(RoomType::ALL.iter().map(|word| word.as_str())).into()
+    let what = "`VIDEO_CONFERENCE` is known, but refused by this version";
+    words(RoomType::ALL.iter().map(|word| word.as_str())).description(Some(what)).into()
 }
 
 pub fn access_level() -> Object {
-    words(AccessLevel::ALL.iter().map(|word| word.as_str())).into()
+    let what = "`PUBLIC`: anyone with the address may watch; `PRIVATE`: only with a room token";
+    words(AccessLevel::ALL.iter().map(|word| word.as_str())).description(Some(what)).into()
 }
 
 pub fn key_state() -> Object {
