@@ -118,14 +118,20 @@ pub struct Config {
 #[serde(rename_all = "camelCase")]
 pub struct Credentials {
     pub operator_token: String,
-    pub app_id: String,
-    pub app_key: String,
-    pub app_secret: String,
+    pub app: AppCredentials,
+}
+
+/// The credentials of the first App.
+#[derive(Clone, Serialize)]
+pub struct AppCredentials {
+    pub id: String,
+    pub key: String,
+    pub secret: String,
 }
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Credentials").field("app_id", &self.app_id).field("app_key", &self.app_key).finish_non_exhaustive()
+        out.debug_struct("Credentials").field("app_id", &self.app.id).field("app_key", &self.app.key).finish_non_exhaustive()
     }
 }
 
@@ -178,7 +184,8 @@ impl Rooms {
         tx.add_operator(&token::hash(&operator_token), now).await?;
         tx.add_app(&app, &token::hash(&app_secret)).await?;
         tx.commit().await?;
-        Ok(Some(Credentials { operator_token, app_id: app.id.into_string(), app_key: app.key, app_secret }))
+        let app = AppCredentials { id: app.id.into_string(), key: app.key, secret: app_secret };
+        Ok(Some(Credentials { operator_token, app }))
     }
 
     /// Ends the event feeds, so that their connections can close. Clients come again with their `Last-Event-ID`.

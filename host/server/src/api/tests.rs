@@ -107,7 +107,7 @@ impl Client {
 
     fn server(&self) -> String {
         let credentials = &self.world.credentials;
-        format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", credentials.app_key, credentials.app_secret)))
+        format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", credentials.app.key, credentials.app.secret)))
     }
 
     fn operator(&self) -> String {
@@ -300,8 +300,8 @@ async fn callers_are_recognised_and_confined() {
         client.call(auth, Method::GET, "/v1/apps", Value::Null).await.problem(401);
     }
     client.raw(Method::GET, "/v1/apps", &[], "").await.problem(401);
-    let pair = format!("Bearer {}:{}", credentials.app_key, credentials.app_secret);
-    assert_eq!(ids(&client.call(&pair, Method::GET, "/v1/apps", Value::Null).await.ok()), [credentials.app_id.as_str()]);
+    let pair = format!("Bearer {}:{}", credentials.app.key, credentials.app.secret);
+    assert_eq!(ids(&client.call(&pair, Method::GET, "/v1/apps", Value::Null).await.ok()), [credentials.app.id.as_str()]);
 
     let operator = client.operator();
     let other = client.call(&operator, Method::POST, "/v1/apps", json!({ "name": "other", "outputMode": "CMAF" })).await.ok();
@@ -313,7 +313,7 @@ async fn callers_are_recognised_and_confined() {
 
     // Another App sees nothing of it.
     for path in
-        [member_path.as_str(), &room_path, &format!("{member_path}/stream-key"), &format!("/v1/apps/{}", credentials.app_id)]
+        [member_path.as_str(), &room_path, &format!("{member_path}/stream-key"), &format!("/v1/apps/{}", credentials.app.id)]
     {
         client.call(&others, Method::GET, path, Value::Null).await.problem(404);
         client.call(&operator, Method::GET, path, Value::Null).await.ok();
@@ -345,8 +345,8 @@ async fn callers_are_recognised_and_confined() {
         (Method::POST, "/v1/members".to_owned(), json!({ "appUserId": "new" })),
         (Method::POST, format!("{member_path}/tokens"), json!({})),
         (Method::POST, "/v1/apps".to_owned(), json!({ "name": "x" })),
-        (Method::PATCH, format!("/v1/apps/{}", credentials.app_id), json!({ "name": "x" })),
-        (Method::POST, format!("/v1/apps/{}/secret", credentials.app_id), Value::Null),
+        (Method::PATCH, format!("/v1/apps/{}", credentials.app.id), json!({ "name": "x" })),
+        (Method::POST, format!("/v1/apps/{}/secret", credentials.app.id), Value::Null),
         (Method::GET, "/v1/plugins".to_owned(), Value::Null),
     ] {
         client.call(&as_eve, method, &path, body).await.problem(403);
@@ -367,7 +367,7 @@ async fn callers_are_recognised_and_confined() {
 #[tokio::test]
 async fn apps_members_and_keys_are_changed() {
     let client = Client::new().await;
-    let path = format!("/v1/apps/{}", client.world.credentials.app_id);
+    let path = format!("/v1/apps/{}", client.world.credentials.app.id);
     let app = client.patch(&path, json!({ "name": "stage", "outputMode": "RTMP", "transcodingProfile": "720p" })).await.ok();
     assert_eq!((text(&app["name"]), text(&app["outputMode"]), text(&app["transcodingProfile"])), ("stage", "RTMP", "720p"));
     let app = client.patch(&path, json!({ "outputMode": null })).await.ok();
@@ -393,7 +393,7 @@ async fn apps_members_and_keys_are_changed() {
     client.post(&format!("{key_path}/rotate"), json!({ "disconnect": true })).await.ok();
 
     let old = client.server();
-    let new = client.post(&format!("/v1/apps/{}/secret", client.world.credentials.app_id), Value::Null).await.ok();
+    let new = client.post(&format!("/v1/apps/{}/secret", client.world.credentials.app.id), Value::Null).await.ok();
     client.call(&old, Method::GET, "/v1/members", Value::Null).await.problem(401);
     let new = format!("Bearer {}:{}", text(&new["key"]), text(&new["secret"]));
     client.call(&new, Method::GET, "/v1/members", Value::Null).await.ok();

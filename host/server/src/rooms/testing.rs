@@ -119,7 +119,7 @@ impl World {
         let config = Config { rtmp_port: 1935, ..Config::default() };
         let rooms = Rooms::open_with(dir.path(), rules.clone(), live.clone(), config, retention).await.unwrap();
         let credentials = rooms.bootstrap().await.unwrap().unwrap();
-        let given = Given::Basic { key: &credentials.app_key, secret: &credentials.app_secret };
+        let given = Given::Basic { key: &credentials.app.key, secret: &credentials.app.secret };
         let server = rooms.authenticate(given).await.unwrap();
         Self { rooms, rules, live, credentials, server, dir }
     }

@@ -273,7 +273,7 @@ async fn the_output_mode_is_asked_and_its_failure_leaves_the_default() {
     assert_eq!(first.mode, OutputMode::RtmpCmaf);
     world.rooms.publish_ended(&first.publish_id, "done").await;
     let change = AppChange { output_mode: Some(Some(OutputMode::Cmaf)), ..AppChange::default() };
-    world.rooms.update_app(&world.server, &world.credentials.app_id, change).await.unwrap();
+    world.rooms.update_app(&world.server, &world.credentials.app.id, change).await.unwrap();
     assert_eq!(world.publish(&key).await.unwrap().mode, OutputMode::Cmaf);
 }
 
@@ -308,7 +308,7 @@ async fn nonsense_is_refused_by_name() {
         Given::Bearer("ak_x:as_y"),
         Given::Bearer("a.b.c"),
         Given::Bearer(""),
-        Given::Basic { key: &world.credentials.app_key, secret: "wrong" },
+        Given::Basic { key: &world.credentials.app.key, secret: "wrong" },
         Given::Basic { key: "", secret: "" },
     ] {
         assert_eq!(world.rooms.authenticate(given).await.unwrap_err().status.as_u16(), 401);
@@ -397,7 +397,7 @@ async fn the_built_in_plugins_rule_a_broadcast() {
     let plugins = Plugins::open(flyloft_plugins::Config::default()).unwrap();
     let rooms = Rooms::open(dir.path(), plugins, Arc::new(FakeLive::default()), Config::default()).await.unwrap();
     let credentials = rooms.bootstrap().await.unwrap().unwrap();
-    let given = Given::Basic { key: &credentials.app_key, secret: &credentials.app_secret };
+    let given = Given::Basic { key: &credentials.app.key, secret: &credentials.app.secret };
     let server = rooms.authenticate(given).await.unwrap();
     let member = async |name: &str| -> Member {
         let new = NewMember { app_id: None, app_user_id: name.into(), name: None };
@@ -458,7 +458,7 @@ async fn crash_writer() {
     let rooms = opened.unwrap();
     let credentials = rooms.bootstrap().await.unwrap().unwrap();
     for number in 0.. {
-        let new = NewMember { app_id: Some(credentials.app_id.clone()), app_user_id: number.to_string(), name: None };
+        let new = NewMember { app_id: Some(credentials.app.id.clone()), app_user_id: number.to_string(), name: None };
         let Outcome::Done(member) = rooms.create_member(&Actor::Operator, new, None).await.unwrap() else { unreachable!() };
         println!("\nacknowledged {}", member.id);
     }
