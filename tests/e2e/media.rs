@@ -7,13 +7,14 @@ use flyloft_tests::compare::compare;
 use flyloft_tests::push::{Push, Tool};
 use flyloft_tests::server::Server;
 use flyloft_tests::watch::{Watch, decode, output};
-use flyloft_tests::{PATIENCE, wait_for};
+use flyloft_tests::{PATIENCE, wait_for, wait_until};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// A window that holds the whole clip, so that HLS and DASH can be read from the first frame on.
 const WHOLE: [(&str, &str); 1] = [("cmaf.window", "30")];
 const CLIP: Duration = Duration::from_secs(40);
+const LAST_CHUNK_OF_FFMPEG_9: &str = "Error during demuxing: Input/output error";
 /// Frames that show that a live stream is being played.
 const WELL_ON_ITS_WAY: usize = 100;
 /// Picture against sound, at most.
@@ -32,7 +33,10 @@ fn check_every_output(clip: &Clip) -> Result<()> {
         ("HLS", watch(show.hls()?)?),
     ];
     let live_dash = watch(show.dash()?)?;
-    live_dash.advance(WELL_ON_ITS_WAY)?;
+    wait_until("DASH is played while it is live", || {
+        let (pictures, sounds) = live_dash.counts();
+        pictures + sounds >= WELL_ON_ITS_WAY
+    })?;
     drop(live_dash);
     let (status, errors) = show.push.wait(CLIP)?;
     ensure!(status.success() && errors.is_empty(), "the publisher ended with {status}: {errors}");
@@ -42,7 +46,10 @@ fn check_every_output(clip: &Clip) -> Result<()> {
     let ended_dash = ("DASH", watch(show.dash()?)?);
     for (output, viewer) in viewers.into_iter().chain([ended_dash]) {
         let seen = viewer.end(PATIENCE).with_context(|| format!("{output}: end"))?;
-        ensure!(seen.errors.is_empty(), "{output}: the decoder complains: {}", seen.errors);
+        // FFmpeg 9 calls the last chunk of a chunked FLV response an error, whichever server sent it.
+        let errors = seen.errors.lines().filter(|line| output != "HTTP-FLV" || !line.ends_with(LAST_CHUNK_OF_FFMPEG_9));
+        let errors: Vec<_> = errors.collect();
+        ensure!(errors.is_empty(), "{output}: the decoder complains: {errors:?}");
         let found = compare(&source, &seen).context(output)?;
         println!("{output}: {found:?} of {} pictures and {} sounds", source.video.len(), source.audio.len());
         ensure!(found.video.is_some() == clip.video && found.audio.is_some() == clip.audio, "{output}: {found:?}");

@@ -66,11 +66,13 @@ fn manifest(window: &Window, now: WallClock, query: &str, mut periods: Vec<Perio
 /// For each period the number after its last segment, `None` for one that goes on; `Some(0)` for one that has nothing listed.
 fn ends<'a>(window: &'a Window, main: &'a RenditionWindow) -> impl Iterator<Item = Option<u64>> + 'a {
     let first = main.listed().first().map_or(u64::MAX, |segment| segment.msn);
+    // Sound that lasts longer than the picture may have a segment more.
+    let last = window.renditions().map(|rendition| rendition.next_msn).max().unwrap_or(0);
     window.periods.iter().enumerate().map(move |(i, period)| match window.periods.get(i + 1) {
         Some(next) if next.first_msn <= first => Some(0),
         Some(next) => Some(next.first_msn),
         None if window.ended && main.next_msn <= period.first_msn => Some(0),
-        None if window.ended => Some(main.next_msn),
+        None if window.ended => Some(last),
         None => None,
     })
 }
@@ -173,7 +175,8 @@ impl Mpd<'_> {
 
     /// Microseconds from the MPD's zero to the end of the last segment of `period`, which is the last one.
     fn end_of(&self, period: &Period) -> i64 {
-        let end = self.main.listed().last().map_or(period.start, |segment| segment.end());
+        let last = self.window.renditions().filter_map(|rendition| rendition.listed().last());
+        let end = last.map(|segment| segment.end()).max().unwrap_or(period.start);
         let length = end.micros_since(period.start);
         let length = match period.regular {
             // No more numbers than there are segments.

@@ -29,6 +29,7 @@ use flyloft_plugins::model::{Limits, Pair, Protocol};
 use flyloft_rooms::{App, AppId, Event, EventId, Millis, Secret};
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use access::{Actor, Given};
@@ -141,12 +142,18 @@ pub struct Rooms {
     live: Arc<dyn LiveControl>,
     config: Config,
     changes: TaskTracker,
+    feeds_end: CancellationToken,
 }
 
 impl Rooms {
     /// Opens the database in `data_dir`. Publishes that were under way when the server ended, ended with it: keys and rooms are
     /// moved accordingly before this returns.
-    pub async fn open(data_dir: &Path, plugins: Plugins, live: Arc<dyn LiveControl>, config: Config) -> anyhow::Result<Arc<Self>> {
+    pub async fn open(
+        data_dir: &Path,
+        plugins: Plugins,
+        live: Arc<dyn LiveControl>,
+        config: Config,
+    ) -> anyhow::Result<Arc<Self>> {
         Self::open_with(data_dir, Arc::new(plugins), live, config, Retention::default()).await
     }
 
@@ -159,7 +166,8 @@ impl Rooms {
         retention: Retention,
     ) -> anyhow::Result<Arc<Self>> {
         let store = Store::open(data_dir, retention).await?;
-        let rooms = Arc::new(Self { store, rules, live, config, changes: TaskTracker::new() });
+        let rooms =
+            Arc::new(Self { store, rules, live, config, changes: TaskTracker::new(), feeds_end: CancellationToken::new() });
         rooms.recover().await.context("cannot bring the rooms back to a state without publishers")?;
         Ok(rooms)
     }
@@ -178,6 +186,16 @@ impl Rooms {
         tx.commit().await?;
         let app = AppCredentials { id: app.id.into_string(), key: app.key, secret: app_secret };
         Ok(Some(Credentials { operator_token, app }))
+    }
+
+    /// Ends the event feeds, so that their connections can close. Clients come again with their `Last-Event-ID`.
+    pub fn end_feeds(&self) {
+        self.feeds_end.cancel();
+    }
+
+    /// Ends when the event feeds are to end.
+    pub fn feeds_end(&self) -> CancellationToken {
+        self.feeds_end.clone()
     }
 
     /// Waits for the changes under way and closes the database.
@@ -213,12 +231,21 @@ impl Rooms {
     async fn run<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> T {
         match self.changes.spawn(change).await {
             Ok(done) => done,
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down and drops this future, too.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 }
 
-fn new_app(name: String, output_mode: Option<OutputMode>, transcoding_profile: Option<String>, now: Millis) -> Result<App, Error> {
+fn new_app(
+    name: String,
+    output_mode: Option<OutputMode>,
+    transcoding_profile: Option<String>,
+    now: Millis,
+) -> Result<App, Error> {
     Ok(App {
         id: AppId::new(new_id()),
         name,

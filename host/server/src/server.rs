@@ -132,6 +132,7 @@ impl Server {
         if streams.iter().any(|live| live.outputs.cmaf && live.viewers.count() > 0) {
             tokio::time::sleep(LAST_PLAYLISTS).await;
         }
+        self.rooms.end_feeds();
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(SHUTDOWN, self.tasks.wait()).await.is_err() {

@@ -78,6 +78,7 @@ impl Store {
     pub async fn open(directory: &Path, retention: Retention) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
         let open = |source| StoreError::Open { path: path.clone(), source };
+        std::fs::create_dir_all(directory).map_err(|error| open(sqlx::Error::Io(error)))?;
         // It holds stream keys, so only its owner may read it. SQLite gives its other files the same mode.
         OpenOptions::new()
             .create(true)

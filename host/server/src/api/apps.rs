@@ -7,12 +7,12 @@ use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::Api;
 use super::extract::{Auth, Id, Json, Operator, Parameters};
 use super::page::{List, Wanted};
 use super::problem::Problem;
 use super::schema::{self, Problems};
 use super::text::{Checks, nullable, time};
-use super::Api;
 use crate::rooms::{AppChange, AppCreated, NewApp, Outcome};
 
 pub const MAX_NAME: usize = 200;
@@ -32,7 +32,9 @@ pub struct AppJson {
     #[schema(schema_with = schema::optional_output_mode)]
     output_mode: Option<OutputMode>,
     transcoding_profile: Option<String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -47,6 +49,7 @@ pub struct AppWithSecretJson {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewApp)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewAppJson {
     #[schema(example = "concerts", max_length = 200)]
@@ -96,8 +99,12 @@ fn show(app: App) -> AppJson {
 /// List Apps
 ///
 /// All Apps for the operator, the own one for everybody else; newest first.
-#[utoipa::path(get, path = "/v1/apps", tag = "Apps", params(AppsQuery), responses((status = 200, body = List<AppJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn list(State(api): State<Api>, auth: Auth, Parameters(query): Parameters<AppsQuery>) -> Result<axum::Json<List<AppJson>>, Problem> {
+#[utoipa::path(operation_id = "listApps", get, path = "/v1/apps", tag = "Apps", params(AppsQuery), responses((status = 200, description = "The Apps", body = List<AppJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn list(
+    State(api): State<Api>,
+    auth: Auth,
+    Parameters(query): Parameters<AppsQuery>,
+) -> Result<axum::Json<List<AppJson>>, Problem> {
     let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
     let found = api.rooms.apps(&auth.0, wanted.page()).await?;
     Ok(axum::Json(wanted.list(found, |app| app.id.as_str(), show)))
@@ -106,14 +113,15 @@ pub async fn list(State(api): State<Api>, auth: Auth, Parameters(query): Paramet
 /// Create an App
 ///
 /// The answer has the secret, once. For the operator.
-#[utoipa::path(post, path = "/v1/apps", tag = "Apps", request_body = NewAppJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, body = AppWithSecretJson), Problems), security(("operatorApi" = [])))]
+#[utoipa::path(operation_id = "createApp", post, path = "/v1/apps", tag = "Apps", request_body = NewAppJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, description = "The App with its secret", body = AppWithSecretJson), Problems), security(("operatorApi" = [])))]
 pub async fn create(State(api): State<Api>, Operator(auth): Operator, json: Json<NewAppJson>) -> Result<Response, Problem> {
     let mut checks = Checks::default();
     checks.line("name", &json.body.name, MAX_NAME);
     check_profile(&mut checks, json.body.transcoding_profile.as_deref());
     checks.finish()?;
     // A secret that is kept as a hash must not lie in the kept answer either.
-    let once = json.once(&auth, |made: &AppCreated| (201, body(&AppWithSecretJson { app: show(made.app.clone()), secret: None })));
+    let once =
+        json.once(&auth, |made: &AppCreated| (201, body(&AppWithSecretJson { app: show(made.app.clone()), secret: None })));
     let NewAppJson { name, output_mode, transcoding_profile } = json.body;
     match api.rooms.create_app(NewApp { name, output_mode, transcoding_profile }, once).await? {
         Outcome::Done(made) => {
@@ -126,7 +134,7 @@ pub async fn create(State(api): State<Api>, Operator(auth): Operator, json: Json
 }
 
 /// Get an App
-#[utoipa::path(get, path = "/v1/apps/{appId}", tag = "Apps", params(("appId" = String, Path)), responses((status = 200, body = AppJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "getApp", get, path = "/v1/apps/{appId}", tag = "Apps", params(("appId" = String, Path)), responses((status = 200, description = "The App", body = AppJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn get(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum::Json<AppJson>, Problem> {
     Ok(axum::Json(show(api.rooms.app(&auth.0, &id).await?)))
 }
@@ -134,7 +142,7 @@ pub async fn get(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum:
 /// Change an App
 ///
 /// For the operator and the App's backend.
-#[utoipa::path(patch, path = "/v1/apps/{appId}", tag = "Apps", params(("appId" = String, Path)), request_body = AppPatch, responses((status = 200, body = AppJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "updateApp", patch, path = "/v1/apps/{appId}", tag = "Apps", params(("appId" = String, Path)), request_body = AppPatch, responses((status = 200, description = "The App", body = AppJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
 pub async fn patch(State(api): State<Api>, auth: Auth, Id(id): Id, json: Json<AppPatch>) -> Result<axum::Json<AppJson>, Problem> {
     auth.not_member()?;
     let AppPatch { name, output_mode, transcoding_profile } = json.body;
@@ -151,7 +159,7 @@ pub async fn patch(State(api): State<Api>, auth: Auth, Id(id): Id, json: Json<Ap
 /// Replace an App's secret
 ///
 /// The old one stops working at once. For the operator and the App's backend.
-#[utoipa::path(post, path = "/v1/apps/{appId}/secret", tag = "Apps", params(("appId" = String, Path)), responses((status = 200, body = AppWithSecretJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "rotateAppSecret", post, path = "/v1/apps/{appId}/secret", tag = "Apps", params(("appId" = String, Path)), responses((status = 200, description = "The App with its secret", body = AppWithSecretJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
 pub async fn rotate_secret(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum::Json<AppWithSecretJson>, Problem> {
     auth.not_member()?;
     let made = api.rooms.rotate_app_secret(&auth.0, &id).await?;

@@ -8,7 +8,8 @@ use utoipa::openapi::OpenApi;
 
 use super::Api;
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+const POLICY: &str =
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 pub fn router(document: &OpenApi) -> Router<Api> {
     // Our own document always serialises.

@@ -13,6 +13,7 @@ use futures_util::stream::{self, Stream};
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Auth, Parameters};
@@ -42,7 +43,7 @@ pub struct EventJson {
     member_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     room_id: Option<String>,
-    #[schema(example = "2026-11-21T18:30:00.000Z")]
+    #[schema(example = "2026-11-21T18:30:00.000Z", format = DateTime)]
     at: String,
     /// The state before.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,15 +142,21 @@ pub struct EventsQuery {
 /// Server-sent events, unless `Accept: application/json` or `after` asks for a list. Each message has the event as JSON in `data` and its `seq`
 /// as `id`: a client that reconnects with `Last-Event-ID` misses nothing. Without it and without `after`, the feed begins now. A message
 /// with the event name `missed` says that some of the wanted events were too old to be kept. A member gets the events that concern itself.
-#[utoipa::path(get, path = "/v1/events", tag = "Events", params(EventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "Go on after the event with this `seq`")),
+#[utoipa::path(operation_id = "followEvents", get, path = "/v1/events", tag = "Events", params(EventsQuery, ("Last-Event-ID" = Option<String>, Header, description = "Go on after the event with this `seq`")),
     responses((status = 200, description = "A feed, or a list", content((Events = "application/json"), (EventJson = "text/event-stream"))), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn events(State(api): State<Api>, auth: Auth, headers: HeaderMap, Parameters(query): Parameters<EventsQuery>) -> Result<Response, Problem> {
+pub async fn events(
+    State(api): State<Api>,
+    auth: Auth,
+    headers: HeaderMap,
+    Parameters(query): Parameters<EventsQuery>,
+) -> Result<Response, Problem> {
     let filter = filter(&auth.0, &query)?;
     let limit = page::limit(query.limit)?;
     if query.after.is_some_and(|after| after < 0) {
         return Err(Problem::invalid("after", "it may not be negative"));
     }
-    let accepts = |kind: &str| headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(kind));
+    let accepts =
+        |kind: &str| headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(kind));
     let wants_feed = accepts("text/event-stream") || (query.after.is_none() && !accepts("application/json"));
     if !wants_feed {
         let after = query.after.unwrap_or(0);
@@ -157,17 +164,21 @@ pub async fn events(State(api): State<Api>, auth: Auth, headers: HeaderMap, Para
         let items = api.rooms.events(&filter, after, limit).await?.into_iter().map(show).collect();
         return Ok(axum::Json(Events { items, missed }).into_response());
     }
-    let last = match headers.get("last-event-id") {
-        Some(value) => {
-            let last = value.to_str().ok().and_then(|value| value.trim().parse().ok()).filter(|seq: &i64| *seq >= 0);
-            Some(last.ok_or_else(|| Problem::invalid("Last-Event-ID", "it must be the id of an event of this feed, a whole number"))?)
-        }
-        None => query.after,
-    };
+    let last =
+        match headers.get("last-event-id") {
+            Some(value) => {
+                let last = value.to_str().ok().and_then(|value| value.trim().parse().ok()).filter(|seq: &i64| *seq >= 0);
+                Some(last.ok_or_else(|| {
+                    Problem::invalid("Last-Event-ID", "it must be the id of an event of this feed, a whole number")
+                })?)
+            }
+            None => query.after,
+        };
     let latest = api.rooms.latest_event();
     let seq = last.unwrap_or_else(|| *latest.borrow());
     let missed = last.is_some_and(|last| last > 0) && api.rooms.events_missed(seq).await?;
-    let feed = Feed { rooms: Arc::clone(&api.rooms), filter, latest, seq, missed, ready: Vec::new().into_iter() };
+    let (rooms, end) = (Arc::clone(&api.rooms), api.rooms.feeds_end());
+    let feed = Feed { rooms, filter, latest, seq, missed, end, ready: Vec::new().into_iter() };
     Ok(Sse::new(feed.messages()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
@@ -179,7 +190,11 @@ fn filter(actor: &Actor, query: &EventsQuery) -> Result<EventFilter, Problem> {
         (Some(own), _) => Some(own.id.clone()),
         (None, named) => named.map(flyloft_rooms::AppId::new),
     };
-    Ok(EventFilter { app, member: actor.member().map(|member| member.id.clone()), room: query.room_id.as_deref().map(RoomId::new) })
+    Ok(EventFilter {
+        app,
+        member: actor.member().map(|member| member.id.clone()),
+        room: query.room_id.as_deref().map(RoomId::new),
+    })
 }
 
 /// Reads events from the database as they are committed, so that a slow reader costs no memory and misses nothing.
@@ -190,6 +205,7 @@ struct Feed {
     /// The last event that was looked at.
     seq: i64,
     missed: bool,
+    end: CancellationToken,
     ready: std::vec::IntoIter<Event>,
 }
 
@@ -210,7 +226,10 @@ impl Feed {
             }
             let newest = *self.latest.borrow_and_update();
             if newest <= self.seq {
-                self.latest.changed().await.ok()?;
+                tokio::select! {
+                    changed = self.latest.changed() => changed.ok()?,
+                    () = self.end.cancelled() => return None,
+                }
                 continue;
             }
             let found = match self.rooms.events(&self.filter, self.seq, BATCH).await {

@@ -161,6 +161,10 @@ fn digest(parts: &Parts, body: &[u8]) -> String {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // A list would be taken for the properties in their order.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::invalid("body", "it must be a JSON object, not a list"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -215,7 +219,9 @@ pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
         Err(error) if error.is::<LengthLimitError>() => {
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", format!("the body may have {limit} bytes")))
         }
-        Err(_) => Err(Problem::new(StatusCode::BAD_REQUEST, "body-incomplete", "the body could not be read to its end: send it again")),
+        Err(_) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "body-incomplete", "the body could not be read to its end: send it again"))
+        }
     }
 }
 
@@ -276,10 +282,11 @@ mod tests {
         assert_eq!(problem("{\"title\": \"a\"} {}").0, 400);
         assert_eq!(problem("{\"title\": 5}").1, "title");
         assert_eq!(problem("{}").1, "title");
-        assert_eq!(problem("[]").0, 422);
+        assert_eq!(problem(" [\"a\"]"), (422, "body".to_owned(), None));
+        assert_eq!(problem("7").0, 422);
         assert_eq!(problem("{\"title\":\"a\",\"titel\":1}").1, "titel");
         assert_eq!(problem("{\"title\":\"a\",\"inner\":{\"count\":300}}").1, "inner.count");
         assert_eq!(problem("{\"title\":\"a\",\"inner\":{\"coun\":3}}").1, "inner.coun");
-        assert_eq!(problem(&"[".repeat(10_000)).0, 400);
+        assert_eq!(problem(&"{\"inner\":".repeat(10_000)).0, 422);
     }
 }

@@ -32,11 +32,14 @@ pub struct MemberJson {
     name: Option<String>,
     /// The public name of the member's stream. It stays when the stream key is replaced.
     stream_name: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewMember)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewMemberJson {
     /// Which App; for the operator.
@@ -93,7 +96,9 @@ pub struct StreamKeyJson {
     output_mode: Option<OutputMode>,
     transcoding_profile: Option<String>,
     /// When the secret was made.
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -110,6 +115,7 @@ pub struct StreamKeyPatch {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = RotateStreamKey)]
 #[serde(deny_unknown_fields)]
 pub struct RotateJson {
     /// Whether a publisher under way is sent away. Without it, the call is refused while somebody publishes.
@@ -131,6 +137,7 @@ pub struct NewMemberToken {
 #[serde(rename_all = "camelCase")]
 pub struct TokenJson {
     token: String,
+    #[schema(format = DateTime)]
     expires_at: String,
 }
 
@@ -171,8 +178,12 @@ fn show_key(view: KeyView, bases: &Bases) -> StreamKeyJson {
 /// List members
 ///
 /// Newest first. A member sees itself only.
-#[utoipa::path(get, path = "/v1/members", tag = "Members", params(MembersQuery), responses((status = 200, body = List<MemberJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn list(State(api): State<Api>, auth: Auth, Parameters(query): Parameters<MembersQuery>) -> Result<axum::Json<List<MemberJson>>, Problem> {
+#[utoipa::path(operation_id = "listMembers", get, path = "/v1/members", tag = "Members", params(MembersQuery), responses((status = 200, description = "The members", body = List<MemberJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn list(
+    State(api): State<Api>,
+    auth: Auth,
+    Parameters(query): Parameters<MembersQuery>,
+) -> Result<axum::Json<List<MemberJson>>, Problem> {
     let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
     let found = api.rooms.members(&auth.0, query.app_id.as_deref(), query.app_user_id.as_deref(), wanted.page()).await?;
     Ok(axum::Json(wanted.list(found, |member| member.id.as_str(), show)))
@@ -181,7 +192,7 @@ pub async fn list(State(api): State<Api>, auth: Auth, Parameters(query): Paramet
 /// Create a member
 ///
 /// The member gets a stream key and a stream name. For the server API and the operator.
-#[utoipa::path(post, path = "/v1/members", tag = "Members", request_body = NewMemberJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, body = MemberJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "createMember", post, path = "/v1/members", tag = "Members", request_body = NewMemberJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, description = "The member", body = MemberJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
 pub async fn create(State(api): State<Api>, auth: Auth, json: Json<NewMemberJson>) -> Result<Response, Problem> {
     auth.not_member()?;
     let mut checks = Checks::default();
@@ -204,14 +215,19 @@ pub async fn create(State(api): State<Api>, auth: Auth, json: Json<NewMemberJson
 /// Get a member
 ///
 /// With a member's token, `me` is the member itself.
-#[utoipa::path(get, path = "/v1/members/{memberId}", tag = "Members", params(("memberId" = String, Path)), responses((status = 200, body = MemberJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "getMember", get, path = "/v1/members/{memberId}", tag = "Members", params(("memberId" = String, Path)), responses((status = 200, description = "The member", body = MemberJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn get(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum::Json<MemberJson>, Problem> {
     Ok(axum::Json(show(api.rooms.member(&auth.0, auth.member_id(&id)).await?)))
 }
 
 /// Change a member
-#[utoipa::path(patch, path = "/v1/members/{memberId}", tag = "Members", params(("memberId" = String, Path)), request_body = MemberPatch, responses((status = 200, body = MemberJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn patch(State(api): State<Api>, auth: Auth, Id(id): Id, json: Json<MemberPatch>) -> Result<axum::Json<MemberJson>, Problem> {
+#[utoipa::path(operation_id = "updateMember", patch, path = "/v1/members/{memberId}", tag = "Members", params(("memberId" = String, Path)), request_body = MemberPatch, responses((status = 200, description = "The member", body = MemberJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn patch(
+    State(api): State<Api>,
+    auth: Auth,
+    Id(id): Id,
+    json: Json<MemberPatch>,
+) -> Result<axum::Json<MemberJson>, Problem> {
     let MemberPatch { name } = json.body;
     let mut checks = Checks::default();
     if let Some(Some(name)) = &name {
@@ -222,14 +238,20 @@ pub async fn patch(State(api): State<Api>, auth: Auth, Id(id): Id, json: Json<Me
 }
 
 /// Get a member's stream key
-#[utoipa::path(get, path = "/v1/members/{memberId}/stream-key", tag = "Members", params(("memberId" = String, Path)), responses((status = 200, body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "getStreamKey", get, path = "/v1/members/{memberId}/stream-key", tag = "Members", params(("memberId" = String, Path)), responses((status = 200, description = "The stream key", body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn get_key(State(api): State<Api>, auth: Auth, from: From, Id(id): Id) -> Result<axum::Json<StreamKeyJson>, Problem> {
     Ok(axum::Json(show_key(api.rooms.stream_key(&auth.0, auth.member_id(&id)).await?, &from.bases)))
 }
 
 /// Change what a stream key's publishes get
-#[utoipa::path(patch, path = "/v1/members/{memberId}/stream-key", tag = "Members", params(("memberId" = String, Path)), request_body = StreamKeyPatch, responses((status = 200, body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn patch_key(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<StreamKeyPatch>) -> Result<axum::Json<StreamKeyJson>, Problem> {
+#[utoipa::path(operation_id = "updateStreamKey", patch, path = "/v1/members/{memberId}/stream-key", tag = "Members", params(("memberId" = String, Path)), request_body = StreamKeyPatch, responses((status = 200, description = "The stream key", body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn patch_key(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<StreamKeyPatch>,
+) -> Result<axum::Json<StreamKeyJson>, Problem> {
     let StreamKeyPatch { output_mode, transcoding_profile } = json.body;
     let mut checks = Checks::default();
     check_profile(&mut checks, transcoding_profile.as_ref().and_then(Option::as_deref));
@@ -241,8 +263,14 @@ pub async fn patch_key(State(api): State<Api>, auth: Auth, from: From, Id(id): I
 /// Replace a stream key
 ///
 /// The old one stops working at once; the stream's public name and the rooms stay.
-#[utoipa::path(post, path = "/v1/members/{memberId}/stream-key/rotate", tag = "Members", params(("memberId" = String, Path)), request_body = Option<RotateJson>, responses((status = 200, body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn rotate_key(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<RotateJson>) -> Result<axum::Json<StreamKeyJson>, Problem> {
+#[utoipa::path(operation_id = "rotateStreamKey", post, path = "/v1/members/{memberId}/stream-key/rotate", tag = "Members", params(("memberId" = String, Path)), request_body = Option<RotateJson>, responses((status = 200, description = "The stream key", body = StreamKeyJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn rotate_key(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<RotateJson>,
+) -> Result<axum::Json<StreamKeyJson>, Problem> {
     let view = api.rooms.rotate_stream_key(&auth.0, auth.member_id(&id), json.body.disconnect).await?;
     Ok(axum::Json(show_key(view, &from.bases)))
 }
@@ -250,8 +278,14 @@ pub async fn rotate_key(State(api): State<Api>, auth: Auth, from: From, Id(id): 
 /// Make a token for the client API
 ///
 /// Hand it to the member's device. For the server API and the operator.
-#[utoipa::path(post, path = "/v1/members/{memberId}/tokens", tag = "Members", params(("memberId" = String, Path)), request_body = Option<NewMemberToken>, responses((status = 200, body = TokenJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
-pub async fn issue_token(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<NewMemberToken>) -> Result<axum::Json<TokenJson>, Problem> {
+#[utoipa::path(operation_id = "createMemberToken", post, path = "/v1/members/{memberId}/tokens", tag = "Members", params(("memberId" = String, Path)), request_body = Option<NewMemberToken>, responses((status = 200, description = "The token", body = TokenJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
+pub async fn issue_token(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<NewMemberToken>,
+) -> Result<axum::Json<TokenJson>, Problem> {
     auth.not_member()?;
     let lifetime = lifetime(json.body.expires_in)?;
     Ok(axum::Json(api.rooms.issue_member_token(&auth.0, &from.asker, &id, lifetime).await?.into()))

@@ -38,10 +38,12 @@ pub fn limit(limit: Option<u32>) -> Result<u32, Problem> {
 impl Wanted {
     pub fn new(wanted: Option<u32>, cursor: Option<&str>) -> Result<Self, Problem> {
         let after = cursor.map(|cursor| {
-            let decoded = Some(cursor).filter(|cursor| cursor.len() <= MAX_CURSOR).and_then(|cursor| BASE64_URL_SAFE_NO_PAD.decode(cursor).ok());
-            decoded
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .ok_or_else(|| Problem::invalid("cursor", "it is no cursor of this API: take the nextCursor of the page before, unchanged"))
+            let decoded = Some(cursor)
+                .filter(|cursor| cursor.len() <= MAX_CURSOR)
+                .and_then(|cursor| BASE64_URL_SAFE_NO_PAD.decode(cursor).ok());
+            decoded.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| {
+                Problem::invalid("cursor", "it is no cursor of this API: take the nextCursor of the page before, unchanged")
+            })
         });
         Ok(Self { after: after.transpose()?, limit: limit(wanted)? })
     }

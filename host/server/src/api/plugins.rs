@@ -65,6 +65,7 @@ pub struct PluginJson {
     imports: Vec<String>,
     /// Whether it came with the server.
     built_in: bool,
+    #[schema(format = DateTime)]
     loaded_at: String,
     counters: CountersJson,
 }
@@ -111,13 +112,13 @@ fn show(info: PluginInfo) -> PluginJson {
 }
 
 /// List plugins
-#[utoipa::path(get, path = "/v1/plugins", tag = "Plugins", responses((status = 200, body = List<PluginJson>), Problems), security(("operatorApi" = [])))]
+#[utoipa::path(operation_id = "listPlugins", get, path = "/v1/plugins", tag = "Plugins", responses((status = 200, description = "The plugins", body = List<PluginJson>), Problems), security(("operatorApi" = [])))]
 pub async fn list(State(api): State<Api>, _: Operator) -> Result<axum::Json<List<PluginJson>>, Problem> {
     Ok(axum::Json(List { items: api.plugins.list().into_iter().map(show).collect(), next_cursor: None }))
 }
 
 /// Get a plugin
-#[utoipa::path(get, path = "/v1/plugins/{name}", tag = "Plugins", params(("name" = String, Path)), responses((status = 200, body = PluginJson), Problems), security(("operatorApi" = [])))]
+#[utoipa::path(operation_id = "getPlugin", get, path = "/v1/plugins/{name}", tag = "Plugins", params(("name" = String, Path)), responses((status = 200, description = "The plugin", body = PluginJson), Problems), security(("operatorApi" = [])))]
 pub async fn get(State(api): State<Api>, _: Operator, Id(name): Id) -> Result<axum::Json<PluginJson>, Problem> {
     let missing = || Problem::not_found(format!("there is no plugin named {name:?}"));
     Ok(axum::Json(show(api.plugins.get(&name).ok_or_else(missing)?)))
@@ -127,8 +128,13 @@ pub async fn get(State(api): State<Api>, _: Operator, Id(name): Id) -> Result<ax
 ///
 /// The body is the component. It is checked, compiled, kept, and answers the next call; calls under way finish on the old one. Under the name of
 /// a built-in plugin (`room-policy`, `output-mode`) it replaces that one, under any other name it is asked before it.
-#[utoipa::path(put, path = "/v1/plugins/{name}", tag = "Plugins", params(("name" = String, Path)), request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 200, body = PluginJson), Problems), security(("operatorApi" = [])))]
-pub async fn put(State(api): State<Api>, _: Operator, Id(name): Id, Raw(component): Raw<MAX_COMPONENT>) -> Result<axum::Json<PluginJson>, Problem> {
+#[utoipa::path(operation_id = "deployPlugin", put, path = "/v1/plugins/{name}", tag = "Plugins", params(("name" = String, Path)), request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 200, description = "The plugin", body = PluginJson), Problems), security(("operatorApi" = [])))]
+pub async fn put(
+    State(api): State<Api>,
+    _: Operator,
+    Id(name): Id,
+    Raw(component): Raw<MAX_COMPONENT>,
+) -> Result<axum::Json<PluginJson>, Problem> {
     let info = api.plugins.put(&name, component).await.map_err(|rejected| {
         let (status, code) = match &rejected {
             Rejected::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
@@ -146,7 +152,7 @@ pub async fn put(State(api): State<Api>, _: Operator, Id(name): Id, Raw(componen
 /// Remove a plugin
 ///
 /// Under a built-in plugin's name, the built-in one is back at the next call.
-#[utoipa::path(delete, path = "/v1/plugins/{name}", tag = "Plugins", params(("name" = String, Path)), responses((status = 204), Problems), security(("operatorApi" = [])))]
+#[utoipa::path(operation_id = "removePlugin", delete, path = "/v1/plugins/{name}", tag = "Plugins", params(("name" = String, Path)), responses((status = 204, description = "Removed"), Problems), security(("operatorApi" = [])))]
 pub async fn delete(State(api): State<Api>, _: Operator, Id(name): Id) -> Result<StatusCode, Problem> {
     api.plugins.remove(&name).await.map_err(|error| match &error {
         RemoveError::NotFound { .. } => Problem::not_found(error.to_string()),

@@ -140,7 +140,9 @@ pub async fn finish(request: Request, next: Next) -> Response {
         parts.headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"flyloft\""));
         // On pages, a browser would answer this one with a window that asks for a password.
         if !path.starts_with("/v1/public/") {
-            parts.headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"flyloft\", charset=\"UTF-8\""));
+            parts
+                .headers
+                .append(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"flyloft\", charset=\"UTF-8\""));
         }
     }
     let body = Json(problem.into_json(path)).into_response().into_body();

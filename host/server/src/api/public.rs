@@ -27,7 +27,9 @@ pub struct PublicRoomJson {
     video_room_state: VideoRoomState,
     #[schema(schema_with = schema::optional_output_mode)]
     mode: Option<OutputMode>,
+    #[schema(format = DateTime)]
     scheduled_at: Option<String>,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
     /// While the room is live or paused.
     urls: Option<UrlsJson>,
@@ -73,8 +75,12 @@ fn show(api: &Api, view: RoomView, bases: &Bases) -> PublicRoomJson {
 /// List live rooms
 ///
 /// Public rooms that are live or paused, newest first.
-#[utoipa::path(get, path = "/v1/public/rooms", tag = "Public", params(PublicRoomsQuery), responses((status = 200, body = List<PublicRoomJson>), Problems), security(()))]
-pub async fn list(State(api): State<Api>, from: From, Parameters(query): Parameters<PublicRoomsQuery>) -> Result<axum::Json<List<PublicRoomJson>>, Problem> {
+#[utoipa::path(operation_id = "listPublicRooms", get, path = "/v1/public/rooms", tag = "Public", params(PublicRoomsQuery), responses((status = 200, description = "The rooms", body = List<PublicRoomJson>), Problems), security(()))]
+pub async fn list(
+    State(api): State<Api>,
+    from: From,
+    Parameters(query): Parameters<PublicRoomsQuery>,
+) -> Result<axum::Json<List<PublicRoomJson>>, Problem> {
     let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
     let found = api.rooms.public_rooms(wanted.page()).await?;
     Ok(axum::Json(wanted.list(found, |view| view.room.id.as_str(), |view| show(&api, view, &from.bases))))
@@ -83,8 +89,13 @@ pub async fn list(State(api): State<Api>, from: From, Parameters(query): Paramet
 /// Get a room to watch
 ///
 /// A private room needs a token for it.
-#[utoipa::path(get, path = "/v1/public/rooms/{roomId}", tag = "Public", params(("roomId" = String, Path), PublicRoomQuery), responses((status = 200, body = PublicRoomJson), Problems), security(()))]
-pub async fn get(State(api): State<Api>, from: From, Id(id): Id, Parameters(query): Parameters<PublicRoomQuery>) -> Result<axum::Json<PublicRoomJson>, Problem> {
+#[utoipa::path(operation_id = "getPublicRoom", get, path = "/v1/public/rooms/{roomId}", tag = "Public", params(("roomId" = String, Path), PublicRoomQuery), responses((status = 200, description = "The room", body = PublicRoomJson), Problems), security(()))]
+pub async fn get(
+    State(api): State<Api>,
+    from: From,
+    Id(id): Id,
+    Parameters(query): Parameters<PublicRoomQuery>,
+) -> Result<axum::Json<PublicRoomJson>, Problem> {
     let view = api.rooms.public_room(&id, query.token.as_deref()).await?;
     Ok(axum::Json(show(&api, view, &from.bases)))
 }

@@ -71,7 +71,7 @@ pub struct RoomJson {
     #[schema(example = "ada")]
     app_user_id: String,
     /// For display only.
-    #[schema(example = "2026-11-21T18:30:00.000Z")]
+    #[schema(example = "2026-11-21T18:30:00.000Z", format = DateTime)]
     scheduled_at: Option<String>,
     title: Option<String>,
     description: Option<String>,
@@ -87,9 +87,13 @@ pub struct RoomJson {
     video_post_id: Option<String>,
     /// Why archiving failed.
     failure: Option<String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
+    #[schema(format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     ended_at: Option<String>,
 }
 
@@ -102,6 +106,7 @@ fn public() -> AccessLevel {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NewVideoRoom)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewRoomJson {
     /// `VIDEO_CONFERENCE` is refused by this version.
@@ -161,6 +166,7 @@ pub struct RoomsQuery {
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = EndBroadcast)]
 #[serde(deny_unknown_fields)]
 pub struct EndJson {
     /// Ends the broadcast while it is published: the publisher is sent away and the stream key replaced.
@@ -231,21 +237,28 @@ fn show(view: RoomView, bases: &Bases) -> RoomJson {
 /// List video rooms
 ///
 /// Newest first. A member sees its own.
-#[utoipa::path(get, path = "/v1/video-rooms", tag = "Video rooms", params(RoomsQuery), responses((status = 200, body = List<RoomJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn list(State(api): State<Api>, auth: Auth, from: From, Parameters(query): Parameters<RoomsQuery>) -> Result<axum::Json<List<RoomJson>>, Problem> {
+#[utoipa::path(operation_id = "listVideoRooms", get, path = "/v1/video-rooms", tag = "Video rooms", params(RoomsQuery), responses((status = 200, description = "The rooms", body = List<RoomJson>), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn list(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Parameters(query): Parameters<RoomsQuery>,
+) -> Result<axum::Json<List<RoomJson>>, Problem> {
     let wanted = Wanted::new(query.limit, query.cursor.as_deref())?;
-    let found = api.rooms.rooms(&auth.0, query.app_id.as_deref(), query.app_user_id.as_deref(), query.state, wanted.page()).await?;
+    let found =
+        api.rooms.rooms(&auth.0, query.app_id.as_deref(), query.app_user_id.as_deref(), query.state, wanted.page()).await?;
     Ok(axum::Json(wanted.list(found, |view| view.room.id.as_str(), |view| show(view, &from.bases))))
 }
 
 /// Create a video room
-#[utoipa::path(post, path = "/v1/video-rooms", tag = "Video rooms", request_body = NewRoomJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "createVideoRoom", post, path = "/v1/video-rooms", tag = "Video rooms", request_body = NewRoomJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn create(State(api): State<Api>, auth: Auth, from: From, json: Json<NewRoomJson>) -> Result<Response, Problem> {
     let mut checks = Checks::default();
     if let Some(id) = &json.body.app_user_id {
         checks.line("appUserId", id, MAX_USER_ID);
     }
-    let scheduled_at = check(&mut checks, json.body.title.as_deref(), json.body.description.as_deref(), json.body.scheduled_at.as_deref());
+    let scheduled_at =
+        check(&mut checks, json.body.title.as_deref(), json.body.description.as_deref(), json.body.scheduled_at.as_deref());
     checks.finish()?;
     let bases = from.bases.clone();
     let once = json.once(&auth, move |made: &RoomView| (201, body(&show(made.clone(), &bases))));
@@ -273,14 +286,20 @@ fn check(checks: &mut Checks, title: Option<&str>, description: Option<&str>, sc
 /// Get a video room
 ///
 /// A member sees its own rooms and the public ones of its App.
-#[utoipa::path(get, path = "/v1/video-rooms/{roomId}", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "getVideoRoom", get, path = "/v1/video-rooms/{roomId}", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn get(State(api): State<Api>, auth: Auth, from: From, Id(id): Id) -> Result<axum::Json<RoomJson>, Problem> {
     Ok(axum::Json(show(api.rooms.room(&auth.0, &id).await?, &from.bases)))
 }
 
 /// Change a video room
-#[utoipa::path(patch, path = "/v1/video-rooms/{roomId}", tag = "Video rooms", params(("roomId" = String, Path)), request_body = RoomPatch, responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn patch(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<RoomPatch>) -> Result<axum::Json<RoomJson>, Problem> {
+#[utoipa::path(operation_id = "updateVideoRoom", patch, path = "/v1/video-rooms/{roomId}", tag = "Video rooms", params(("roomId" = String, Path)), request_body = RoomPatch, responses((status = 200, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn patch(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<RoomPatch>,
+) -> Result<axum::Json<RoomJson>, Problem> {
     let RoomPatch { scheduled_at, title, description, access_level } = json.body;
     let mut checks = Checks::default();
     let flat = |text: &Option<Option<String>>| text.clone().flatten();
@@ -293,8 +312,14 @@ pub async fn patch(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, j
 /// Start a broadcast
 ///
 /// The owner's stream key must be `ACTIVE`: push first, then start. The answer has the addresses to watch.
-#[utoipa::path(post, path = "/v1/video-rooms/{roomId}/start", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn start(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, _: Json<Nothing>) -> Result<axum::Json<RoomJson>, Problem> {
+#[utoipa::path(operation_id = "startVideoRoom", post, path = "/v1/video-rooms/{roomId}/start", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn start(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    _: Json<Nothing>,
+) -> Result<axum::Json<RoomJson>, Problem> {
     Ok(axum::Json(show(api.rooms.start_room(&auth.0, &from.asker, &id).await?, &from.bases)))
 }
 
@@ -306,8 +331,15 @@ pub struct Nothing {}
 /// End a broadcast
 ///
 /// It can't be started again. While the stream is published, that needs `force`: the publisher is sent away and the stream key replaced.
-#[utoipa::path(post, path = "/v1/video-rooms/{roomId}/end", tag = "Video rooms", params(("roomId" = String, Path), EndQuery), request_body = Option<EndJson>, responses((status = 200, body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn end(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, Parameters(query): Parameters<EndQuery>, json: Json<EndJson>) -> Result<axum::Json<RoomJson>, Problem> {
+#[utoipa::path(operation_id = "endVideoRoom", post, path = "/v1/video-rooms/{roomId}/end", tag = "Video rooms", params(("roomId" = String, Path), EndQuery), request_body = Option<EndJson>, responses((status = 200, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn end(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    Parameters(query): Parameters<EndQuery>,
+    json: Json<EndJson>,
+) -> Result<axum::Json<RoomJson>, Problem> {
     let forced = match (query.force, json.body.force) {
         (Some(query), Some(body)) if query != body => {
             return Err(Problem::invalid("force", "the address and the body say different things: give it once"));
@@ -320,8 +352,14 @@ pub async fn end(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, Par
 /// Make a room token
 ///
 /// With it, a viewer watches a private room: append `?token=` to the room's addresses.
-#[utoipa::path(post, path = "/v1/video-rooms/{roomId}/tokens", tag = "Video rooms", params(("roomId" = String, Path)), request_body = Option<NewRoomToken>, responses((status = 200, body = TokenJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
-pub async fn issue_token(State(api): State<Api>, auth: Auth, from: From, Id(id): Id, json: Json<NewRoomToken>) -> Result<axum::Json<TokenJson>, Problem> {
+#[utoipa::path(operation_id = "createRoomToken", post, path = "/v1/video-rooms/{roomId}/tokens", tag = "Video rooms", params(("roomId" = String, Path)), request_body = Option<NewRoomToken>, responses((status = 200, description = "The token", body = TokenJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn issue_token(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    json: Json<NewRoomToken>,
+) -> Result<axum::Json<TokenJson>, Problem> {
     let NewRoomToken { app_user_id, role, permissions, expires_in, claims } = json.body;
     let mut checks = Checks::default();
     if let Some(id) = &app_user_id {
@@ -351,7 +389,7 @@ pub async fn issue_token(State(api): State<Api>, auth: Auth, from: From, Id(id):
 }
 
 /// Count who watches
-#[utoipa::path(get, path = "/v1/video-rooms/{roomId}/viewers", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, body = Viewers), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+#[utoipa::path(operation_id = "countViewers", get, path = "/v1/video-rooms/{roomId}/viewers", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, description = "The count", body = Viewers), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
 pub async fn viewers(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum::Json<Viewers>, Problem> {
     Ok(axum::Json(Viewers { live_viewers: api.rooms.room_viewers(&api.rooms.room(&auth.0, &id).await?) }))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use flyloft_rooms::{AccessLevel, OutputMode, RoomType, StreamKeyState, VideoRoomState};
+use serde_json::Value;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder};
@@ -39,7 +40,8 @@ struct Document;
 pub fn document() -> OpenApi {
     let mut document = Document::openapi();
     let components = document.components.get_or_insert_default();
-    let bearer = |text: &str| SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build());
+    let bearer =
+        |text: &str| SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(text)).build());
     let mut basic = Http::new(HttpAuthScheme::Basic);
     basic.description = Some("Server API: the App's key as the user, its secret as the password".into());
     components.add_security_scheme(SERVER, SecurityScheme::Http(basic));
@@ -66,24 +68,21 @@ fn words(values: impl IntoIterator<Item = &'static str>) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).enum_values(Some(values))
 }
 
-fn optional(builder: ObjectBuilder) -> ObjectBuilder {
-    builder.schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-}
-
-pub fn output_mode() -> Object {
-    words(OutputMode::ALL.iter().map(|word| word.as_str())).into()
-}
-
 pub fn optional_output_mode() -> Object {
-    optional(words(OutputMode::ALL.iter().map(|word| word.as_str()))).into()
+    let values = OutputMode::ALL.iter().map(|word| Value::from(word.as_str())).chain([Value::Null]);
+    let what = "`RTMP`: RTMP and HTTP-FLV; `CMAF`: HLS and MPEG-DASH; `RTMP_CMAF`: all four";
+    let kind = SchemaType::from_iter([Type::String, Type::Null]);
+    ObjectBuilder::new().schema_type(kind).enum_values(Some(values)).description(Some(what)).into()
 }
 
 pub fn room_type() -> Object {
-    words(RoomType::ALL.iter().map(|word| word.as_str())).into()
+    let what = "`VIDEO_CONFERENCE` is known, but refused by this version";
+    words(RoomType::ALL.iter().map(|word| word.as_str())).description(Some(what)).into()
 }
 
 pub fn access_level() -> Object {
-    words(AccessLevel::ALL.iter().map(|word| word.as_str())).into()
+    let what = "`PUBLIC`: anyone with the address may watch; `PRIVATE`: only with a room token";
+    words(AccessLevel::ALL.iter().map(|word| word.as_str())).description(Some(what)).into()
 }
 
 pub fn key_state() -> Object {
@@ -96,5 +95,8 @@ pub fn room_state() -> Object {
 
 /// Any JSON object.
 pub fn any_object() -> Schema {
-    ObjectBuilder::new().schema_type(SchemaType::Type(Type::Object)).additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(true))).into()
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Object))
+        .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(true)))
+        .into()
 }

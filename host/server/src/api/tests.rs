@@ -1,0 +1,643 @@
+//! Every call of the API as a client makes it, with its errors.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use flyloft_plugins::{Counters, Inspection, Interface, PluginInfo, Rejected, RemoveError};
+use flyloft_rooms::AccessLevel;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::plugins::Deployments;
+use super::{Api, Peer, build, described};
+use crate::rooms::testing::{World, remote};
+
+#[derive(Default)]
+struct FakePlugins(Mutex<HashMap<String, Bytes>>);
+
+fn info(name: &str, component: &Bytes) -> PluginInfo {
+    PluginInfo {
+        name: name.into(),
+        component: Inspection {
+            digest: "sha256:00".into(),
+            size: component.len() as u64,
+            interfaces: vec![Interface::RoomPolicy],
+            imports: vec![],
+        },
+        serves: vec![Interface::RoomPolicy],
+        built_in: false,
+        loaded_at: SystemTime::UNIX_EPOCH,
+        counters: Counters::default(),
+    }
+}
+
+impl Deployments for FakePlugins {
+    fn list(&self) -> Vec<PluginInfo> {
+        self.0.lock().iter().map(|(name, component)| info(name, component)).collect()
+    }
+
+    fn get(&self, name: &str) -> Option<PluginInfo> {
+        self.0.lock().get(name).map(|component| info(name, component))
+    }
+
+    fn put<'a>(&'a self, name: &'a str, component: Bytes) -> BoxFuture<'a, Result<PluginInfo, Rejected>> {
+        Box::pin(async move {
+            if component.as_ref() != b"component" {
+                return Err(Rejected::Invalid { reason: "it is none".into() });
+            }
+            self.0.lock().insert(name.into(), component.clone());
+            Ok(info(name, &component))
+        })
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), RemoveError>> {
+        Box::pin(async move {
+            let missing = || RemoveError::NotFound { name: name.into() };
+            self.0.lock().remove(name).map(|_| ()).ok_or_else(missing)
+        })
+    }
+}
+
+struct Client {
+    world: World,
+    router: Router,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    json: Value,
+}
+
+impl Answer {
+    /// The answer, which must have succeeded.
+    fn ok(self) -> Value {
+        assert!(self.status.is_success(), "{} {}", self.status, self.json);
+        self.json
+    }
+
+    /// The problem, which must be complete and have this status.
+    fn problem(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.json);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.json["status"], status);
+        for field in ["type", "title", "detail", "instance", "code"] {
+            assert!(self.json[field].as_str().is_some_and(|text| !text.is_empty()), "no {field} in {}", self.json);
+        }
+        assert_eq!(self.headers.contains_key("www-authenticate"), status == 401);
+        self.json
+    }
+}
+
+impl Client {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let router = build(Api { rooms: world.rooms.clone(), plugins: std::sync::Arc::new(FakePlugins::default()) });
+        Self { world, router }
+    }
+
+    fn server(&self) -> String {
+        let credentials = &self.world.credentials;
+        format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", credentials.app.key, credentials.app.secret)))
+    }
+
+    fn operator(&self) -> String {
+        format!("Bearer {}", self.world.credentials.operator_token)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> axum::response::Response {
+        let mut request = Request::builder().method(method).uri(path).header("host", "video.example:8080");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(body.into()).unwrap();
+        request.extensions_mut().insert(Peer { address: remote(), tls: false });
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn raw(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let response = self.send(method, path, headers, body).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, json }
+    }
+
+    async fn call(&self, auth: &str, method: Method, path: &str, body: Value) -> Answer {
+        let mut headers = vec![("authorization", auth)];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        if !body.is_empty() {
+            headers.push(("content-type", "application/json"));
+        }
+        self.raw(method, path, &headers, body).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(&self.server(), Method::GET, path, Value::Null).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(&self.server(), Method::POST, path, body).await
+    }
+
+    async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call(&self.server(), Method::PATCH, path, body).await
+    }
+
+    async fn member(&self, app_user_id: &str) -> Value {
+        self.post("/v1/members", json!({ "appUserId": app_user_id })).await.ok()
+    }
+
+    /// The authorization of a member's own token.
+    async fn as_member(&self, member: &Value) -> String {
+        let token = self.post(&format!("/v1/members/{}/tokens", text(&member["id"])), Value::Null).await.ok();
+        format!("Bearer {}", text(&token["token"]))
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+}
+
+fn ids(list: &Value) -> Vec<&str> {
+    list["items"].as_array().unwrap().iter().map(|item| text(&item["id"])).collect()
+}
+
+#[tokio::test]
+async fn a_broadcast_by_rest() {
+    let client = Client::new().await;
+    let member = client.post("/v1/members", json!({ "appUserId": "ada", "name": "Ada" })).await;
+    assert_eq!((member.status, text(&member.json["appUserId"])), (StatusCode::CREATED, "ada"));
+    assert_eq!(member.headers["location"], format!("/v1/members/{}", text(&member.json["id"])).as_str());
+    let key = client.get(&format!("/v1/members/{}/stream-key", text(&member.json["id"]))).await.ok();
+    assert_eq!(key["ingestURL"], "rtmp://video.example/live");
+    assert_eq!(key["fullUrl"], format!("rtmp://video.example/live/{}", text(&key["streamKey"])));
+    assert_eq!((text(&key["streamKeyState"]), &key["outputMode"]), ("INACTIVE", &Value::Null));
+
+    let wanted =
+        json!({ "type": "BROADCAST_RTMP", "appUserId": "ada", "title": "Evening", "scheduledAt": "2026-11-21T19:30:00+01:00" });
+    let room = client.post("/v1/video-rooms", wanted).await.ok();
+    assert_eq!((text(&room["videoRoomState"]), text(&room["accessLevel"])), ("SCHEDULED", "PUBLIC"));
+    assert_eq!((text(&room["scheduledAt"]), &room["urls"]), ("2026-11-21T18:30:00.000Z", &Value::Null));
+    let path = format!("/v1/video-rooms/{}", text(&room["id"]));
+    let early = client.post(&format!("{path}/start"), json!({})).await.problem(409);
+    assert_eq!(early["type"], "urn:flyloft:problem:stream-inactive");
+    assert!(text(&early["detail"]).contains("INACTIVE"));
+    assert_eq!(early["instance"], format!("{path}/start"));
+    client.post(&format!("{path}/end"), json!({})).await.problem(409);
+
+    let admitted = client.world.publish(text(&key["streamKey"])).await.unwrap();
+    client.world.rooms.viewable(&admitted.publish_id).await;
+    let live = client.post(&format!("{path}/start"), Value::Null).await.ok();
+    let id = text(&room["id"]);
+    assert_eq!(live["videoRoomState"], "LIVE");
+    assert_eq!(
+        live["urls"],
+        json!({
+            "rtmp": format!("rtmp://video.example/live/{id}"),
+            "httpFlv": format!("http://video.example:8080/live/{id}.flv"),
+            "hls": format!("http://video.example:8080/live/{id}/index.m3u8"),
+            "dash": format!("http://video.example:8080/live/{id}/manifest.mpd"),
+            "watch": format!("http://video.example:8080/watch/{id}"),
+        })
+    );
+    assert_eq!(client.get(&format!("{path}/viewers")).await.ok(), json!({ "liveViewers": 3 }));
+    let shown = client.raw(Method::GET, "/v1/public/rooms", &[("origin", "https://elsewhere.example")], "").await;
+    assert_eq!(shown.headers["access-control-allow-origin"], "*");
+    let shown = shown.ok();
+    assert_eq!((text(&shown["items"][0]["title"]), text(&shown["items"][0]["ownerName"])), ("Evening", "Ada"));
+    assert_eq!(shown["items"][0]["urls"], live["urls"]);
+
+    client.post(&format!("{path}/end"), json!({ "force": false })).await.problem(409);
+    client.post(&format!("{path}/end?force=true"), json!({ "force": false })).await.problem(422);
+    let ended = client.post(&format!("{path}/end?force=true"), Value::Null).await.ok();
+    assert_eq!((text(&ended["videoRoomState"]), &ended["urls"]), ("ENDED", &Value::Null));
+    let replaced = client.get(&format!("/v1/members/{}/stream-key", text(&member.json["id"]))).await.ok();
+    assert_ne!(replaced["streamKey"], key["streamKey"]);
+    assert_eq!(client.get(&format!("{path}/viewers")).await.ok(), json!({ "liveViewers": 0 }));
+    assert_eq!(ids(&client.raw(Method::GET, "/v1/public/rooms", &[], "").await.ok()).len(), 0);
+}
+
+#[tokio::test]
+async fn every_error_is_a_problem_that_names_what_was_wrong() {
+    let client = Client::new().await;
+    client.member("ada").await;
+    let rooms = "/v1/video-rooms";
+    for (body, field) in [
+        (json!({ "appUserId": "ada", "titel": "x" }), "titel"),
+        (json!({ "appUserId": "ada", "title": 7 }), "title"),
+        (json!({ "appUserId": "ada", "title": "x".repeat(201) }), "title"),
+        (json!({ "appUserId": "ada", "title": "two\nlines" }), "title"),
+        (json!({ "appUserId": "ada", "type": "RADIO" }), "type"),
+        (json!({ "appUserId": "ada", "type": "VIDEO_CONFERENCE" }), "type"),
+        (json!({ "appUserId": "ada", "scheduledAt": "tomorrow" }), "scheduledAt"),
+        (json!({ "appUserId": "ada", "accessLevel": "public" }), "accessLevel"),
+        (json!({ "appUserId": "eve" }), "appUserId"),
+        (json!({ "appUserId": "ada", "appId": "another" }), "appId"),
+        (json!({}), "appUserId"),
+        (json!([]), "body"),
+    ] {
+        let problem = client.post(rooms, body.clone()).await.problem(422);
+        assert_eq!(problem["field"], field, "{body} gave {problem}");
+        assert_eq!(problem["errors"][0]["field"], field);
+    }
+    let two = client.post(rooms, json!({ "appUserId": "ada", "title": "", "scheduledAt": "x" })).await.problem(422);
+    assert_eq!(two["errors"].as_array().unwrap().len(), 2);
+
+    let server = client.server();
+    let json = ("content-type", "application/json");
+    let auth = ("authorization", server.as_str());
+    let syntax = client.raw(Method::POST, rooms, &[auth, json], "{\"appUserId\": \n oops}").await.problem(400);
+    assert_eq!((&syntax["line"], &syntax["code"]), (&json!(2), &json!("json-syntax")));
+    client.raw(Method::POST, rooms, &[auth], "{}").await.problem(415);
+    client.raw(Method::POST, rooms, &[auth, ("content-type", "text/plain")], "{}").await.problem(415);
+    client.raw(Method::POST, rooms, &[auth, json], vec![b' '; 65 * 1024]).await.problem(413);
+    client.raw(Method::POST, rooms, &[auth, json], vec![0xff; 10]).await.problem(400);
+    let key = client.raw(Method::POST, rooms, &[auth, json, ("idempotency-key", &"x".repeat(256))], "{}").await.problem(422);
+    assert_eq!(key["field"], "Idempotency-Key");
+
+    client.get("/v1/nothing").await.problem(404);
+    client.get("/v1").await.problem(404);
+    client.get("/v1/video-rooms/nothing").await.problem(404);
+    client.get("/v1/members/nothing/stream-key").await.problem(404);
+    client.get("/v1/members/%ff").await.problem(404);
+    let wrong = client.call(&server, Method::DELETE, rooms, Value::Null).await;
+    assert!(wrong.headers["allow"].to_str().unwrap().contains("POST"));
+    wrong.problem(405);
+    for (path, field) in [
+        ("/v1/video-rooms?limit=0", "limit"),
+        ("/v1/video-rooms?limit=101", "limit"),
+        ("/v1/video-rooms?limit=x", "limit"),
+        ("/v1/video-rooms?cursor=%25", "cursor"),
+        ("/v1/video-rooms?stat=LIVE", "stat"),
+        ("/v1/video-rooms?state=DEAD", "state"),
+        ("/v1/events?after=-1", "after"),
+    ] {
+        assert_eq!(client.get(path).await.problem(422)["field"], field, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn callers_are_recognised_and_confined() {
+    let client = Client::new().await;
+    let credentials = client.world.credentials.clone();
+    for auth in ["", "Bearer", "Bearer x", "Basic !!!", "Digest x", "Basic YWJj", "Bearer op_wrong", "Bearer a.b.c"] {
+        client.call(auth, Method::GET, "/v1/apps", Value::Null).await.problem(401);
+    }
+    client.raw(Method::GET, "/v1/apps", &[], "").await.problem(401);
+    let pair = format!("Bearer {}:{}", credentials.app.key, credentials.app.secret);
+    assert_eq!(ids(&client.call(&pair, Method::GET, "/v1/apps", Value::Null).await.ok()), [credentials.app.id.as_str()]);
+
+    let operator = client.operator();
+    let other = client.call(&operator, Method::POST, "/v1/apps", json!({ "name": "other", "outputMode": "CMAF" })).await.ok();
+    let others = format!("Bearer {}:{}", text(&other["key"]), text(&other["secret"]));
+    let ada = client.member("ada").await;
+    let room = client.post("/v1/video-rooms", json!({ "appUserId": "ada", "accessLevel": "PRIVATE" })).await.ok();
+    let (member_path, room_path) =
+        (format!("/v1/members/{}", text(&ada["id"])), format!("/v1/video-rooms/{}", text(&room["id"])));
+
+    // Another App sees nothing of it.
+    for path in
+        [member_path.as_str(), &room_path, &format!("{member_path}/stream-key"), &format!("/v1/apps/{}", credentials.app.id)]
+    {
+        client.call(&others, Method::GET, path, Value::Null).await.problem(404);
+        client.call(&operator, Method::GET, path, Value::Null).await.ok();
+    }
+    client.call(&others, Method::POST, &format!("{room_path}/start"), Value::Null).await.problem(404);
+    client.call(&others, Method::PATCH, &room_path, json!({ "title": "mine" })).await.problem(404);
+    assert!(ids(&client.call(&others, Method::GET, "/v1/members", Value::Null).await.ok()).is_empty());
+    assert!(ids(&client.call(&others, Method::GET, "/v1/video-rooms", Value::Null).await.ok()).is_empty());
+
+    // A member is itself only.
+    let as_ada = client.as_member(&ada).await;
+    let eve = client.member("eve").await;
+    let as_eve = client.as_member(&eve).await;
+    let me = client.call(&as_ada, Method::GET, "/v1/members/me/stream-key", Value::Null).await.ok();
+    assert_eq!(me["memberId"], ada["id"]);
+    for path in [member_path.as_str(), &format!("{member_path}/stream-key"), &room_path] {
+        client.call(&as_eve, Method::GET, path, Value::Null).await.problem(404);
+    }
+    let own = client.call(&as_eve, Method::POST, "/v1/video-rooms", json!({ "title": "Eve's" })).await.ok();
+    assert_eq!(own["appUserId"], "eve");
+    client
+        .call(&as_ada, Method::PATCH, &format!("/v1/video-rooms/{}", text(&own["id"])), json!({ "title": "x" }))
+        .await
+        .problem(403);
+    client.call(&as_eve, Method::POST, "/v1/video-rooms", json!({ "appUserId": "ada" })).await.problem(422);
+    assert_eq!(ids(&client.call(&as_eve, Method::GET, "/v1/video-rooms", Value::Null).await.ok()), [text(&own["id"])]);
+    assert_eq!(ids(&client.call(&as_eve, Method::GET, "/v1/members", Value::Null).await.ok()), [text(&eve["id"])]);
+    for (method, path, body) in [
+        (Method::POST, "/v1/members".to_owned(), json!({ "appUserId": "new" })),
+        (Method::POST, format!("{member_path}/tokens"), json!({})),
+        (Method::POST, "/v1/apps".to_owned(), json!({ "name": "x" })),
+        (Method::PATCH, format!("/v1/apps/{}", credentials.app.id), json!({ "name": "x" })),
+        (Method::POST, format!("/v1/apps/{}/secret", credentials.app.id), Value::Null),
+        (Method::GET, "/v1/plugins".to_owned(), Value::Null),
+    ] {
+        client.call(&as_eve, method, &path, body).await.problem(403);
+    }
+    // A room token is no member token.
+    let token = client.post(&format!("{room_path}/tokens"), json!({ "appUserId": "ada", "role": "audience" })).await.ok();
+    client.call(&format!("Bearer {}", text(&token["token"])), Method::GET, "/v1/members/me", Value::Null).await.problem(401);
+
+    // The operator says which App.
+    let unnamed = client.call(&operator, Method::POST, "/v1/members", json!({ "appUserId": "x" })).await.problem(422);
+    assert_eq!(unnamed["field"], "appId");
+    let named = json!({ "appUserId": "ada", "appId": other["id"] });
+    assert_eq!(client.call(&operator, Method::POST, "/v1/members", named).await.ok()["appId"], other["id"]);
+    let found = client.call(&operator, Method::GET, &format!("/v1/members?appId={}", text(&other["id"])), Value::Null).await.ok();
+    assert_eq!(ids(&found).len(), 1);
+}
+
+#[tokio::test]
+async fn apps_members_and_keys_are_changed() {
+    let client = Client::new().await;
+    let path = format!("/v1/apps/{}", client.world.credentials.app.id);
+    let app = client.patch(&path, json!({ "name": "stage", "outputMode": "RTMP", "transcodingProfile": "720p" })).await.ok();
+    assert_eq!((text(&app["name"]), text(&app["outputMode"]), text(&app["transcodingProfile"])), ("stage", "RTMP", "720p"));
+    let app = client.patch(&path, json!({ "outputMode": null })).await.ok();
+    assert_eq!((&app["outputMode"], text(&app["transcodingProfile"])), (&Value::Null, "720p"));
+    assert_eq!(client.patch(&path, json!({ "outputMode": "HLS" })).await.problem(422)["field"], "outputMode");
+
+    let member = client.member("ada").await;
+    let taken = client.post("/v1/members", json!({ "appUserId": "ada" })).await.problem(409);
+    assert_eq!(taken["field"], "appUserId");
+    let path = format!("/v1/members/{}", text(&member["id"]));
+    assert_eq!(client.patch(&path, json!({ "name": "Ada" })).await.ok()["name"], "Ada");
+    assert_eq!(client.patch(&path, json!({ "name": null })).await.ok()["name"], Value::Null);
+    assert_eq!(client.patch(&path, json!({ "appUserId": "eve" })).await.problem(422)["field"], "appUserId");
+    assert_eq!(ids(&client.get("/v1/members?appUserId=ada").await.ok()), [text(&member["id"])]);
+
+    let key_path = format!("{path}/stream-key");
+    let key = client.patch(&key_path, json!({ "outputMode": "CMAF" })).await.ok();
+    assert_eq!(key["outputMode"], "CMAF");
+    let rotated = client.post(&format!("{key_path}/rotate"), json!({})).await.ok();
+    assert!(rotated["streamKey"] != key["streamKey"] && rotated["outputMode"] == "CMAF");
+    client.world.publish(text(&rotated["streamKey"])).await.unwrap();
+    assert_eq!(client.post(&format!("{key_path}/rotate"), Value::Null).await.problem(409)["code"], "still-publishing");
+    client.post(&format!("{key_path}/rotate"), json!({ "disconnect": true })).await.ok();
+
+    let old = client.server();
+    let new = client.post(&format!("/v1/apps/{}/secret", client.world.credentials.app.id), Value::Null).await.ok();
+    client.call(&old, Method::GET, "/v1/members", Value::Null).await.problem(401);
+    let new = format!("Bearer {}:{}", text(&new["key"]), text(&new["secret"]));
+    client.call(&new, Method::GET, "/v1/members", Value::Null).await.ok();
+}
+
+#[tokio::test]
+async fn rooms_are_changed_and_listed_in_pages() {
+    let client = Client::new().await;
+    client.member("ada").await;
+    let mut made = Vec::new();
+    for number in 0..5 {
+        let room = client.post("/v1/video-rooms", json!({ "appUserId": "ada", "title": format!("Room {number}") })).await.ok();
+        made.push(text(&room["id"]).to_owned());
+    }
+    made.reverse();
+    let first = client.get("/v1/video-rooms?limit=2").await.ok();
+    assert_eq!(ids(&first), made[..2]);
+    client.post("/v1/video-rooms", json!({ "appUserId": "ada" })).await.ok();
+    let second = client.get(&format!("/v1/video-rooms?limit=2&cursor={}", text(&first["nextCursor"]))).await.ok();
+    assert_eq!(ids(&second), made[2..4]);
+    let last = client.get(&format!("/v1/video-rooms?limit=2&cursor={}", text(&second["nextCursor"]))).await.ok();
+    assert_eq!(ids(&last), made[4..]);
+    assert!(last.get("nextCursor").is_none());
+    assert_eq!(ids(&client.get("/v1/video-rooms?state=LIVE").await.ok()).len(), 0);
+    assert_eq!(ids(&client.get("/v1/video-rooms?state=SCHEDULED&appUserId=ada").await.ok()).len(), 6);
+    assert_eq!(ids(&client.get("/v1/video-rooms?appUserId=eve").await.ok()).len(), 0);
+
+    let path = format!("/v1/video-rooms/{}", made[0]);
+    let change = json!({ "title": "New", "description": "Line 1\nLine 2", "accessLevel": "PRIVATE", "scheduledAt": "2027-01-01T00:00:00Z" });
+    let room = client.patch(&path, change).await.ok();
+    assert_eq!(
+        (text(&room["title"]), text(&room["accessLevel"]), text(&room["scheduledAt"])),
+        ("New", "PRIVATE", "2027-01-01T00:00:00.000Z")
+    );
+    let room = client.patch(&path, json!({ "scheduledAt": null })).await.ok();
+    assert_eq!((text(&room["title"]), &room["scheduledAt"]), ("New", &Value::Null));
+    assert_eq!(client.patch(&path, json!({ "videoRoomState": "LIVE" })).await.problem(422)["field"], "videoRoomState");
+    let events = client.get("/v1/events?after=0").await.ok();
+    let last = events["items"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((text(&last["type"]), &last["changed"]), ("videoRoom.updated", &json!(["scheduledAt"])));
+}
+
+#[tokio::test]
+async fn a_private_room_is_shown_to_the_bearer_of_its_token() {
+    let client = Client::new().await;
+    let (ada, room, _) = client.world.live("ada", AccessLevel::Private).await;
+    let id = room.room.id.to_string();
+    let path = format!("/v1/public/rooms/{id}");
+    assert_eq!(ids(&client.raw(Method::GET, "/v1/public/rooms", &[], "").await.ok()).len(), 0);
+    let refused = client.raw(Method::GET, &path, &[], "").await;
+    assert_eq!(refused.headers.get_all("www-authenticate").iter().collect::<Vec<_>>(), ["Bearer realm=\"flyloft\""]);
+    assert_eq!(refused.problem(401)["code"], "token-needed");
+    assert_eq!(client.raw(Method::GET, &format!("{path}?token=forged"), &[], "").await.problem(401)["code"], "token-invalid");
+    let token = async |room: &str, body: Value| {
+        text(&client.post(&format!("/v1/video-rooms/{room}/tokens"), body).await.ok()["token"]).to_owned()
+    };
+    let right = token(&id, json!({ "expiresIn": 60, "permissions": ["chat"], "claims": { "tier": "gold" } })).await;
+    assert_eq!(client.raw(Method::GET, &format!("{path}?token={right}"), &[], "").await.ok()["id"], id);
+    let other = client.world.room("ada", AccessLevel::Private).await.room.id.to_string();
+    let wrong = token(&other, json!({})).await;
+    assert_eq!(client.raw(Method::GET, &format!("{path}?token={wrong}"), &[], "").await.problem(401)["code"], "wrong-room");
+    let owner = client.as_member(&json!({ "id": ada.id.as_str() })).await;
+    let owner = owner.trim_start_matches("Bearer ");
+    client.raw(Method::GET, &format!("{path}?token={owner}"), &[], "").await.ok();
+    client.raw(Method::GET, "/v1/public/rooms/nothing", &[], "").await.problem(404);
+    for (body, field) in [
+        (json!({ "expiresIn": 5 }), "expiresIn"),
+        (json!({ "expiresIn": 99_999_999 }), "expiresIn"),
+        (json!({ "role": "" }), "role"),
+        (json!({ "permissions": ["a", ""] }), "permissions[1]"),
+        (json!({ "claims": { "exp": 1 } }), "claims"),
+        (json!({ "claims": { "big": "x".repeat(2_000) } }), "claims.big"),
+        (json!({ "appUserId": "nobody" }), "appUserId"),
+    ] {
+        let problem = client.post(&format!("/v1/video-rooms/{id}/tokens"), body.clone()).await.problem(422);
+        assert_eq!(problem["field"], field, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_create_with_an_idempotency_key_is_done_once() {
+    let client = Client::new().await;
+    client.member("ada").await;
+    let (server, operator) = (client.server(), client.operator());
+    let create = async |auth: &str, path: &str, key: &str, body: Value| {
+        let headers = [("authorization", auth), ("content-type", "application/json"), ("idempotency-key", key)];
+        client.raw(Method::POST, path, &headers, body.to_string()).await
+    };
+    let body = json!({ "appUserId": "ada", "title": "Once" });
+    let attempts = (0..8).map(|_| create(&server, "/v1/video-rooms", "k1", body.clone()));
+    let answers = futures_util::future::join_all(attempts).await;
+    let fresh = answers.iter().filter(|answer| !answer.headers.contains_key("idempotency-replayed")).count();
+    assert_eq!(fresh, 1);
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.json), (StatusCode::CREATED, &answers[0].json));
+    }
+    assert_eq!(ids(&client.get("/v1/video-rooms").await.ok()).len(), 1);
+    let other = create(&server, "/v1/video-rooms", "k1", json!({ "appUserId": "ada" })).await.problem(422);
+    assert_eq!((text(&other["code"]), text(&other["field"])), ("idempotency-key-reused", "Idempotency-Key"));
+    assert_ne!(create(&server, "/v1/video-rooms", "k2", body.clone()).await.ok()["id"], answers[0].json["id"]);
+
+    let member = create(&server, "/v1/members", "k3", json!({ "appUserId": "eve" })).await.ok();
+    assert_eq!(create(&server, "/v1/members", "k3", json!({ "appUserId": "eve" })).await.ok(), member);
+    // Keys of different callers do not meet.
+    let app = create(&operator, "/v1/apps", "k3", json!({ "name": "x" })).await.ok();
+    assert!(app["secret"].is_string());
+    let again = create(&operator, "/v1/apps", "k3", json!({ "name": "x" })).await.ok();
+    assert_eq!((&again["id"], &again["secret"]), (&app["id"], &Value::Null), "a secret is not kept in an answer");
+    let database = std::fs::read(client.world.dir.path().join("flyloft.db-wal")).unwrap();
+    let secret = text(&app["secret"]).as_bytes();
+    assert!(!database.windows(secret.len()).any(|window| window == secret));
+}
+
+/// Reads `count` messages of a feed: their ids and their JSON.
+async fn messages(response: axum::response::Response, count: usize) -> Vec<(String, Value)> {
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = response.into_body();
+    let (mut buffer, mut found) = (String::new(), Vec::new());
+    while found.len() < count {
+        let frame = tokio::time::timeout(Duration::from_secs(30), body.frame()).await.unwrap().unwrap().unwrap();
+        buffer.push_str(std::str::from_utf8(&frame.into_data().unwrap()).unwrap());
+        while let Some((message, rest)) = buffer.split_once("\n\n") {
+            let line =
+                |name: &str| message.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+            found.push((line("id:"), serde_json::from_str(&line("data:")).unwrap_or(Value::Null)));
+            buffer = rest.to_owned();
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn events_are_followed_and_caught_up_with() {
+    let client = Client::new().await;
+    let server = client.server();
+    let auth = ("authorization", server.as_str());
+    let live = client.send(Method::GET, "/v1/events", &[auth], "").await;
+    let (ada, room, admitted) = client.world.live("ada", AccessLevel::Public).await;
+    client.world.rooms.publish_ended(&admitted.publish_id, "lost").await;
+    let list = client.get("/v1/events?after=0&limit=100").await.ok();
+    let all = list["items"].as_array().unwrap().clone();
+    assert_eq!((all.len(), &list["missed"]), (8, &json!(false)));
+    let followed = messages(live, all.len()).await;
+    for ((id, json), expected) in followed.iter().zip(&all) {
+        assert_eq!((id, json), (&expected["seq"].to_string(), expected));
+    }
+    let rest = client.send(Method::GET, "/v1/events", &[auth, ("last-event-id", "3")], "").await;
+    let rest = messages(rest, 5).await;
+    assert_eq!(rest.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["4", "5", "6", "7", "8"]);
+    assert_eq!((text(&all[6]["reason"]), text(&all[6]["to"])), ("lost", "INACTIVE_LIVE"));
+    assert!(text(&all[6]["at"]).ends_with('Z'));
+
+    let id = room.room.id.as_str();
+    let of_room = client.get(&format!("/v1/events?after=0&roomId={id}")).await.ok();
+    assert!(of_room["items"].as_array().unwrap().iter().all(|event| event["roomId"] == id));
+    assert_eq!(of_room["items"].as_array().unwrap().len(), 5);
+    let eve = client.member("eve").await;
+    let as_eve = client.as_member(&eve).await;
+    let hers = client.call(&as_eve, Method::GET, "/v1/events?after=0", Value::Null).await.ok();
+    assert_eq!(hers["items"].as_array().unwrap().len(), 1, "a member gets its own events: {hers}");
+    let feed =
+        client.send(Method::GET, "/v1/events?after=0", &[("authorization", &as_eve), ("accept", "text/event-stream")], "").await;
+    assert_eq!(messages(feed, 1).await[0].1["memberId"], eve["id"]);
+    let operator = client.operator();
+    let every = client.call(&operator, Method::GET, "/v1/events?after=0", Value::Null).await.ok();
+    assert_eq!(every["items"].as_array().unwrap().len(), 9);
+    let none = client.call(&operator, Method::GET, "/v1/events?after=0&appId=none", Value::Null).await.ok();
+    assert_eq!(none["items"].as_array().unwrap().len(), 0);
+    let bad = client.raw(Method::GET, "/v1/events", &[auth, ("last-event-id", "x")], "").await.problem(422);
+    assert_eq!(bad["field"], "Last-Event-ID");
+    let mut open = client.send(Method::GET, "/v1/events", &[auth], "").await.into_body();
+    client.world.rooms.end_feeds();
+    let end = tokio::time::timeout(Duration::from_secs(30), open.frame()).await.unwrap();
+    assert!(end.is_none(), "the feed goes on: {end:?}");
+    assert!(!all.iter().any(|event| event.to_string().contains(&admitted.publish_id)));
+    assert_eq!(all[0]["memberId"], ada.id.as_str());
+}
+
+#[tokio::test]
+async fn plugins_are_deployed_by_the_operator() {
+    let client = Client::new().await;
+    let operator = client.operator();
+    let path = "/v1/plugins/my-rules";
+    client.call(&operator, Method::GET, path, Value::Null).await.problem(404);
+    // As curl sends it.
+    let headers = [("authorization", operator.as_str()), ("content-type", "application/x-www-form-urlencoded")];
+    let deployed = client.raw(Method::PUT, path, &headers, "component").await.ok();
+    assert_eq!((text(&deployed["name"]), &deployed["size"]), ("my-rules", &json!(9)));
+    assert_eq!(deployed["loadedAt"], "1970-01-01T00:00:00.000Z");
+    assert_eq!(client.call(&operator, Method::GET, "/v1/plugins", Value::Null).await.ok()["items"][0], deployed);
+    assert_eq!(client.call(&operator, Method::GET, path, Value::Null).await.ok(), deployed);
+    let rejected = client.raw(Method::PUT, path, &headers, "nonsense").await.problem(422);
+    assert_eq!(rejected["code"], "plugin-rejected");
+    assert!(text(&rejected["detail"]).contains("it is none"));
+    client.raw(Method::PUT, path, &headers, vec![0; (64 << 20) + 1]).await.problem(413);
+    let server = client.server();
+    client.raw(Method::PUT, path, &[("authorization", &server)], "component").await.problem(403);
+    assert_eq!(client.call(&operator, Method::DELETE, path, Value::Null).await.status, StatusCode::NO_CONTENT);
+    client.call(&operator, Method::DELETE, path, Value::Null).await.problem(404);
+}
+
+#[tokio::test]
+async fn the_description_is_served_with_its_page() {
+    let client = Client::new().await;
+    let document = client.raw(Method::GET, "/v1/openapi.json", &[], "").await.ok();
+    assert!(text(&document["openapi"]).starts_with("3.1"));
+    for (path, kind) in [
+        ("/v1/docs", "text/html; charset=utf-8"),
+        ("/v1/docs/page.js", "text/javascript; charset=utf-8"),
+        ("/v1/docs/page.css", "text/css; charset=utf-8"),
+    ] {
+        let answer = client.raw(Method::GET, path, &[], "").await;
+        assert_eq!((answer.status, answer.headers["content-type"].to_str().unwrap()), (StatusCode::OK, kind));
+        assert!(answer.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    }
+    let preflight = [("origin", "https://a.example"), ("access-control-request-method", "PATCH")];
+    let answer = client.raw(Method::OPTIONS, "/v1/video-rooms", &preflight, "").await;
+    assert!(answer.headers["access-control-allow-methods"].to_str().unwrap().contains("PATCH"));
+}
+
+/// The contract as it is published. Renew it with `INSTA_UPDATE=always`.
+#[test]
+fn the_openapi_document_is_the_published_one() {
+    let (_, document) = described().split_for_parts();
+    let value: Value = serde_json::from_str(&document.to_json().unwrap()).unwrap();
+    // Every reference leads somewhere.
+    let all = value.to_string();
+    for reference in all.split("\"$ref\":\"#").skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(value.pointer(pointer).is_some(), "{pointer} is missing");
+    }
+    let operations: Vec<&Value> = value["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|item| item.as_object().unwrap().values())
+        .filter(|operation| operation.get("responses").is_some())
+        .collect();
+    let names: std::collections::BTreeSet<_> = operations.iter().map(|operation| text(&operation["operationId"])).collect();
+    assert_eq!(names.len(), operations.len(), "an operationId stands twice");
+    for operation in operations {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(response["description"].is_string(), "{} {status} has no description", operation["operationId"]);
+        }
+    }
+    insta::assert_json_snapshot!("openapi", value);
+}

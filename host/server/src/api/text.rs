@@ -46,7 +46,10 @@ impl Checks {
         match text.parse::<Timestamp>() {
             Ok(time) => Some(time.as_millisecond()),
             Err(_) => {
-                self.fail(field, "it is no time in ISO 8601 with an offset: write it as 2026-11-21T18:30:00Z or 2026-11-21T19:30:00+01:00");
+                self.fail(
+                    field,
+                    "it is no time in ISO 8601 with an offset: write it as 2026-11-21T18:30:00Z or 2026-11-21T19:30:00+01:00",
+                );
                 None
             }
         }

@@ -113,10 +113,14 @@ impl Rooms {
     pub(super) async fn app_for(&self, c: &mut SqliteConnection, actor: &Actor, named: Option<&str>) -> Result<App, Error> {
         let invalid = |reason: &str| Error::Invalid { field: "appId", reason: reason.into() };
         match (actor.app(), named) {
-            (Some(own), Some(named)) if own.id.as_str() != named => Err(invalid("these credentials are for another App: leave appId out")),
+            (Some(own), Some(named)) if own.id.as_str() != named => {
+                Err(invalid("these credentials are for another App: leave appId out"))
+            }
             (Some(own), _) => Ok(own.clone()),
             (None, None) => Err(invalid("the operator must say which App is meant: give its id as appId")),
-            (None, Some(named)) => Store::app(c, &AppId::new(named)).await?.ok_or_else(|| invalid("there is no App with this id")),
+            (None, Some(named)) => {
+                Store::app(c, &AppId::new(named)).await?.ok_or_else(|| invalid("there is no App with this id"))
+            }
         }
     }
 
@@ -137,7 +141,12 @@ impl Rooms {
     }
 
     /// A room that the caller may see with its owner: for a member, its own and the public ones of its App.
-    pub(super) async fn visible_room(&self, c: &mut SqliteConnection, actor: &Actor, id: &str) -> Result<(VideoRoom, Member), Error> {
+    pub(super) async fn visible_room(
+        &self,
+        c: &mut SqliteConnection,
+        actor: &Actor,
+        id: &str,
+    ) -> Result<(VideoRoom, Member), Error> {
         let missing = || Error::NotFound { what: "video room", id: shown(id) };
         let room = Store::room(c, &RoomId::new(id)).await?.filter(|room| actor.sees_app(&room.app_id)).ok_or_else(missing)?;
         if actor.member().is_some_and(|own| own.id != room.owner_id) && room.access != AccessLevel::Public {

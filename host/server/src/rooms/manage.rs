@@ -201,10 +201,15 @@ impl Rooms {
             let app = self.visible_app(&mut reading, &Actor::Operator, room.app_id.as_str()).await?;
             let refused = |code, reason| Refusal::new(StatusCode::UNAUTHORIZED, code, reason);
             let Some(token) = token else {
-                return Err(refused("token-needed", "this room is private: open it with a room token, as ?token=… in its address").into());
+                return Err(refused(
+                    "token-needed",
+                    "this room is private: open it with a room token, as ?token=… in its address",
+                )
+                .into());
             };
             let claims = token::verify(&app, token, &[token::FOR_ROOM, token::FOR_API])?;
-            let for_room = claims.room.as_deref().map_or(claims.sub.as_deref() == Some(owner.id.as_str()), |id| id == room.id.as_str());
+            let for_room =
+                claims.room.as_deref().map_or(claims.sub.as_deref() == Some(owner.id.as_str()), |id| id == room.id.as_str());
             if !for_room {
                 return Err(refused("wrong-room", "the token is not for this room").into());
             }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use flyloft_rooms::{App, AppId, EventBody, Member, MemberId, OutputMode, Replaced, Secret, StreamKey, StreamKeyState, StreamName};
+use flyloft_rooms::{
+    App, AppId, EventBody, Member, MemberId, OutputMode, Replaced, Secret, StreamKey, StreamKeyState, StreamName,
+};
 
 use super::once::{self, Once, Outcome};
 use super::{Actor, Error, Page, Rooms, new_app, new_event_id, new_id, now, token};
@@ -174,7 +176,13 @@ impl Rooms {
     }
 
     /// The members that the caller may see, newest first. `app` confines the operator's list.
-    pub async fn members(&self, actor: &Actor, app: Option<&str>, app_user_id: Option<&str>, page: Page<'_>) -> Result<Vec<Member>, Error> {
+    pub async fn members(
+        &self,
+        actor: &Actor,
+        app: Option<&str>,
+        app_user_id: Option<&str>,
+        page: Page<'_>,
+    ) -> Result<Vec<Member>, Error> {
         let mut reading = self.store.read().await?;
         if let Some(own) = actor.member() {
             let own = app_user_id.is_none_or(|id| id == own.app_user_id) && page.after.is_none();

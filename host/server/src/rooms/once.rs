@@ -4,6 +4,9 @@ use super::{Error, Rooms, now};
 use crate::store::{IDEMPOTENCY, Store, StoredAnswer, Tx};
 use sqlx::SqliteConnection;
 
+/// Gives the status and the body of an answer.
+pub type Render<T> = dyn Fn(&T) -> (u16, String) + Send + Sync;
+
 /// How a create is told from its repetitions. `render` gives the status and the body of the answer that is kept.
 pub struct Once<T> {
     /// Who asks; keys of different callers do not meet.
@@ -11,7 +14,7 @@ pub struct Once<T> {
     pub key: String,
     /// Tells requests apart that carry the same key.
     pub request_hash: String,
-    pub render: Box<dyn Fn(&T) -> (u16, String) + Send + Sync>,
+    pub render: Box<Render<T>>,
 }
 
 /// What became of a create.

@@ -14,7 +14,11 @@ impl Rooms {
     /// Whether somebody may watch `attempt.name`, and which stream that is.
     pub async fn resolve_play(&self, attempt: PlayAttempt<'_>) -> Result<PlayGrant, Refusal> {
         let unknown = || {
-            Refusal::new(StatusCode::NOT_FOUND, "unknown-stream", "there is no room and no stream of this name: check the address")
+            Refusal::new(
+                StatusCode::NOT_FOUND,
+                "unknown-stream",
+                "there is no room and no stream of this name: check the address",
+            )
         };
         if attempt.name.is_empty() || attempt.name.len() > MAX_NAME {
             return Err(unknown());

@@ -63,12 +63,12 @@ impl Rooms {
                 labels: grant.labels,
                 record: grant.record,
             });
-            // Nobody is there any more to report the end of this publish.
-            if let Err(Ok(admitted)) = sender.send(admitted) {
-                this.publish_ended(&admitted.publish_id, "the publisher left while it was let in").await;
-            }
+            let admitted = admitted.map(|admitted| Ticket { rooms: Arc::clone(&this), admitted: Some(admitted) });
+            let _ = sender.send(admitted);
         });
-        receiver.await.map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "the server is shutting down"))?
+        let gone = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "the server is shutting down");
+        let mut ticket = receiver.await.map_err(|_| gone())??;
+        ticket.admitted.take().ok_or_else(gone)
     }
 
     async fn cast_of_secret(&self, secret: &str) -> Result<Cast, Refusal> {
@@ -161,8 +161,24 @@ impl Rooms {
     }
 }
 
+/// An admitted publish on its way to the one who asked. When it does not arrive, because that one is gone, nobody would report the
+/// end of the publish: then it ends here.
+struct Ticket {
+    rooms: Arc<Rooms>,
+    admitted: Option<Admitted>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(admitted) = self.admitted.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let rooms = Arc::clone(&self.rooms);
+        let end = async move { rooms.publish_ended(&admitted.publish_id, "the publisher left while it was let in").await };
+        self.rooms.changes.spawn_on(end, &runtime);
+    }
+}
+
 /// Bounds a text from a stranger.
 fn clip(text: &str) -> String {
     text.chars().take(512).collect()
 }
-

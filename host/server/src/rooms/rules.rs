@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use flyloft_plugins::model::{self, Action, Connection, Context, Decision, Grant, OutputModeAnswer, OutputModeRequest, Pair, Protocol};
+use flyloft_plugins::model::{
+    self, Action, Connection, Context, Decision, Grant, OutputModeAnswer, OutputModeRequest, Pair, Protocol,
+};
 use flyloft_plugins::{Decided, Fault, Plugins};
 use flyloft_rooms::{AccessLevel, App, Member, OutputMode, RoomType, VideoRoom, VideoRoomState};
 use futures_util::future::BoxFuture;
@@ -41,11 +43,8 @@ impl Rules for Plugins {
 const DEFAULT_MODE: OutputMode = OutputMode::RtmpCmaf;
 
 /// The HTTP statuses of the refusals that a policy gives; every other code is 403.
-const DENIED: &[(&str, StatusCode)] = &[
-    ("token-needed", StatusCode::UNAUTHORIZED),
-    ("not-live", StatusCode::NOT_FOUND),
-    ("room-ended", StatusCode::NOT_FOUND),
-];
+const DENIED: &[(&str, StatusCode)] =
+    &[("token-needed", StatusCode::UNAUTHORIZED), ("not-live", StatusCode::NOT_FOUND), ("room-ended", StatusCode::NOT_FOUND)];
 
 /// What a failed call means:
 ///
@@ -83,8 +82,18 @@ pub(super) async fn ask(rules: &dyn Rules, context: &Context, action: &Action) -
             Ok(grant)
         }
         Decision::Deny(denial) => {
-            tracing::info!(plugin, digest, call, action = action.name(), micros, code = denial.code, reason = denial.reason, "denied");
-            let status = DENIED.iter().find(|(code, _)| *code == denial.code).map_or(StatusCode::FORBIDDEN, |(_, status)| *status);
+            tracing::info!(
+                plugin,
+                digest,
+                call,
+                action = action.name(),
+                micros,
+                code = denial.code,
+                reason = denial.reason,
+                "denied"
+            );
+            let status =
+                DENIED.iter().find(|(code, _)| *code == denial.code).map_or(StatusCode::FORBIDDEN, |(_, status)| *status);
             Err(Refusal::new(status, denial.code, denial.reason))
         }
         Decision::Abstain => Err(Refusal::new(StatusCode::FORBIDDEN, "no-opinion", "No plugin decides about this.")),
@@ -104,7 +113,9 @@ pub(super) async fn ask_mode(
                 tracing::debug!(plugin = decided.plugin, digest = decided.digest, call = context.call_id, mode = ?outputs.mode, "output mode chosen");
                 Ok(mode_from(outputs.mode))
             }
-            OutputModeAnswer::Refuse(reason) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "output-mode-refused", reason)),
+            OutputModeAnswer::Refuse(reason) => {
+                Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "output-mode-refused", reason))
+            }
             OutputModeAnswer::Abstain => Ok(app.output_mode.unwrap_or(DEFAULT_MODE)),
         },
         Err(fault) => Ok(when_failed::output_mode(&fault, app)),
@@ -140,10 +151,26 @@ const MAX_VALUE: usize = 512;
 
 /// Parameters that may carry a secret. They stay in the host.
 const SECRET_PARAMETERS: [&str; 12] = [
-    "token", "access_token", "auth", "authorization", "jwt", "key", "streamkey", "stream_key", "secret", "password", "pass", "signature",
+    "token",
+    "access_token",
+    "auth",
+    "authorization",
+    "jwt",
+    "key",
+    "streamkey",
+    "stream_key",
+    "secret",
+    "password",
+    "pass",
+    "signature",
 ];
 
-pub(super) fn connection(protocol: Protocol, remote: IpAddr, user_agent: Option<&str>, parameters: &[(String, String)]) -> Connection {
+pub(super) fn connection(
+    protocol: Protocol,
+    remote: IpAddr,
+    user_agent: Option<&str>,
+    parameters: &[(String, String)],
+) -> Connection {
     let is_secret = |name: &str| SECRET_PARAMETERS.iter().any(|secret| secret.eq_ignore_ascii_case(name));
     let parameters = parameters
         .iter()

@@ -2,7 +2,8 @@
 
 use flyloft_plugins::model::Pair;
 use flyloft_rooms::{
-    App, Broadcast, Effects, EventBody, Member, OutputMode, PublishId, Replaced, Secret, StreamKey, Trigger, VideoRoom, VideoRoomState,
+    App, Broadcast, Effects, EventBody, Member, OutputMode, PublishId, Replaced, Secret, StreamKey, Trigger, VideoRoom,
+    VideoRoomState,
 };
 use sqlx::SqliteConnection;
 
@@ -31,7 +32,8 @@ pub(super) struct Details {
 impl Cast {
     /// The member of a stream key, with its live or paused room.
     pub async fn of_key(c: &mut SqliteConnection, key: StreamKey) -> Result<Self, StoreError> {
-        let missing = |what: &str| StoreError::Corrupt { column: "member_id", value: format!("{} without {what}", key.member_id) };
+        let missing =
+            |what: &str| StoreError::Corrupt { column: "member_id", value: format!("{} without {what}", key.member_id) };
         let member = Store::member(c, &key.member_id).await?.ok_or_else(|| missing("member"))?;
         let app = Store::app(c, &member.app_id).await?.ok_or_else(|| missing("App"))?;
         let room = Store::live_room(c, &member.id).await?;

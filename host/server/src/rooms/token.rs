@@ -92,7 +92,9 @@ pub(super) fn signer(token: &str) -> Option<String> {
 /// Checks the signature, the issuer, the audience and the expiry.
 pub(super) fn verify(app: &App, token: &str, audiences: &[&str]) -> Result<Claims, Refusal> {
     let refused = |code: &str, reason: &str| Refusal::new(StatusCode::UNAUTHORIZED, code, reason);
-    let invalid = || refused("token-invalid", "the token is not valid here: it must be one that this server issued for this App and purpose");
+    let invalid = || {
+        refused("token-invalid", "the token is not valid here: it must be one that this server issued for this App and purpose")
+    };
     if token.len() > MAX_LENGTH {
         return Err(invalid());
     }

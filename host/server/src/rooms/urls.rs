@@ -32,7 +32,9 @@ impl Rooms {
 
 fn bases(config: &Config, host: Option<&str>, tls: bool) -> Bases {
     // A host that is none would be repeated in answers, so it is checked.
-    let host = host.filter(|host| host.parse::<http::uri::Authority>().is_ok_and(|host| !host.as_str().contains('@'))).unwrap_or("localhost");
+    let host = host
+        .filter(|host| host.parse::<http::uri::Authority>().is_ok_and(|host| !host.as_str().contains('@')))
+        .unwrap_or("localhost");
     let http = config.http_url.clone().unwrap_or_else(|| format!("{}://{host}", if tls { "https" } else { "http" }));
     let rtmp = config.rtmp_url.clone().unwrap_or_else(|| {
         let authority = config.http_url.as_deref().and_then(|url| url.split_once("://")).map_or(host, |(_, rest)| rest);
@@ -85,7 +87,13 @@ mod tests {
         check(config(None, None, 2000), Some("a.example"), true, "https://a.example", "rtmp://a.example:2000");
         check(config(None, None, 2000), Some("[::1]:8080"), false, "http://[::1]:8080", "rtmp://[::1]:2000");
         check(config(Some("https://v.example"), None, 1935), Some("x"), false, "https://v.example", "rtmp://v.example");
-        check(config(Some("https://v.example:444"), Some("rtmps://i.example"), 1), None, false, "https://v.example:444", "rtmps://i.example");
+        check(
+            config(Some("https://v.example:444"), Some("rtmps://i.example"), 1),
+            None,
+            false,
+            "https://v.example:444",
+            "rtmps://i.example",
+        );
         check(config(None, None, 1935), Some("a\"><script>"), false, "http://localhost", "rtmp://localhost");
         check(config(None, None, 1935), Some("me@evil"), false, "http://localhost", "rtmp://localhost");
     }

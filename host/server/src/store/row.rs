@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use flyloft_rooms::{
-    App, AppId, Event, EventBody, EventId, Member, MemberId, PublishId, RoomId, Secret, StreamKey, StreamName, UnknownWord, VideoRoom,
+    App, AppId, Event, EventBody, EventId, Member, MemberId, PublishId, RoomId, Secret, StreamKey, StreamName, UnknownWord,
+    VideoRoom,
 };
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -92,8 +93,7 @@ pub(super) fn video_room(row: &SqliteRow) -> Result<VideoRoom> {
 
 pub(super) fn event(row: &SqliteRow) -> Result<Event> {
     let body = text(row, "body")?;
-    let body: EventBody =
-        serde_json::from_str(&body).map_err(|_| StoreError::Corrupt { column: "body", value: body.clone() })?;
+    let body: EventBody = serde_json::from_str(&body).map_err(|_| StoreError::Corrupt { column: "body", value: body.clone() })?;
     Ok(Event {
         seq: row.try_get("seq")?,
         id: EventId::new(text(row, "id")?),

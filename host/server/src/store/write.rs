@@ -168,7 +168,14 @@ impl Tx<'_> {
     }
 
     /// Keeps an event, and removes those that are too old or too many.
-    pub async fn record(&mut self, id: EventId, at: Millis, member: &Member, room: Option<&RoomId>, body: EventBody) -> Result<Event> {
+    pub async fn record(
+        &mut self,
+        id: EventId,
+        at: Millis,
+        member: &Member,
+        room: Option<&RoomId>,
+        body: EventBody,
+    ) -> Result<Event> {
         let text = serde_json::to_string(&body).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
         let seq: i64 = sqlx::query_scalar(
             "INSERT INTO events (id, app_id, member_id, room_id, kind, at, body) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING seq",

@@ -78,9 +78,18 @@ function sample(api, schema, depth) {
   if (Object.keys(found).length && depth < 5) {
     return Object.fromEntries(Object.entries(found).map(([name, property]) => [name, sample(api, property, depth + 1)]));
   }
-  const type = [].concat(own.type || 'null')[0];
+  if (own.format === 'date-time') return '2026-11-21T18:30:00.000Z';
+  const types = [].concat(own.type || 'null');
+  const type = types.includes('null') ? 'null' : types[0];
   if (type === 'array') return [sample(api, own.items, depth + 1)];
   return { string: '', integer: 0, number: 0, boolean: false, object: {} }[type] ?? null;
+}
+
+// What a request needs at least: what is required, and what has an example.
+function request(api, schema) {
+  const { found, required } = properties(api, schema);
+  const wanted = Object.entries(found).filter(([name, property]) => required.has(name) || 'example' in property);
+  return Object.fromEntries(wanted.map(([name, property]) => [name, sample(api, property, 0)]));
 }
 
 const pretty = (value) => element('pre', {}, JSON.stringify(value, null, 2));
@@ -92,7 +101,7 @@ function command(api, method, path, operation) {
   if (scheme === 'serverApi') lines.push('-u "$APP_KEY:$APP_SECRET"');
   else if (scheme) lines.push(`-H "Authorization: Bearer $${scheme === 'operatorApi' ? 'OPERATOR_TOKEN' : 'MEMBER_TOKEN'}"`);
   if (body && body['application/json']) {
-    lines.push('-H "Content-Type: application/json"', `-d '${JSON.stringify(sample(api, body['application/json'].schema, 0))}'`);
+    lines.push('-H "Content-Type: application/json"', `-d '${JSON.stringify(request(api, body['application/json'].schema))}'`);
   } else if (body) lines.push('--data-binary @plugin.wasm');
   return element('pre', {}, lines.join(' \\\n  '));
 }
