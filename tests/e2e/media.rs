@@ -59,7 +59,9 @@ fn check_every_output(clip: &Clip) -> Result<()> {
             ensure!(first == 0 || !matches!(output, "HLS" | "DASH"), "{output}: begins at picture {first}");
         }
         if let Some((first, count)) = found.audio {
-            ensure!(first + count + 1 >= source.audio.len(), "{output}: the last sound is missing: {found:?}");
+            // FFmpeg ends DASH with the first of the renditions that ends, and the uneven picture ends before its sound.
+            let lost = if output == "DASH" { 8 } else { 1 };
+            ensure!(first + count + lost >= source.audio.len(), "{output}: the last sound is missing: {found:?}");
         }
         if let Some(skew) = found.skew {
             ensure!(skew.abs() < SYNC, "{output}: sound and picture are {:.1} ms apart", skew * 1000.0);

@@ -79,7 +79,10 @@ fn a_codec_configuration_that_changes_is_followed() -> Result<()> {
     let pictures = both.iter().filter(|tag| tag.kind == kind::VIDEO && tag.payload.get(1) == Some(&1)).count();
     let clock = clock(&both);
     for (output, seen) in see(both, clock)? {
-        ensure!(seen.errors.is_empty(), "{output}: the decoder complains: {}", seen.errors);
+        // FFmpeg's parser of FLV keeps the first configuration and complains ("NULL"); its decoder follows.
+        let errors = seen.errors.lines().filter(|line| !line.starts_with("[NULL @") && !line.contains("Last message repeated"));
+        let errors: Vec<_> = errors.collect();
+        ensure!(errors.is_empty(), "{output}: the decoder complains: {errors:?}");
         // Viewers may have begun one group of pictures (60) or two later; from there on nothing may be missing.
         let missing = pictures.saturating_sub(seen.video.len());
         ensure!(missing <= 120 && missing % 60 == 0, "{output}: {missing} of {pictures} pictures are missing");
