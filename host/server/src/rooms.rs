@@ -188,16 +188,6 @@ impl Rooms {
         Ok(Some(Credentials { operator_token, app }))
     }
 
-    /// Ends the event feeds, so that their connections can close. Clients come again with their `Last-Event-ID`.
-    pub fn end_feeds(&self) {
-        self.feeds_end.cancel();
-    }
-
-    /// Ends when the event feeds are to end.
-    pub fn feeds_end(&self) -> CancellationToken {
-        self.feeds_end.clone()
-    }
-
     /// Waits for the changes under way and closes the database.
     pub async fn close(&self) {
         self.changes.close();
@@ -219,6 +209,16 @@ impl Rooms {
     /// The `seq` of the newest event, as it changes.
     pub fn latest_event(&self) -> watch::Receiver<i64> {
         self.store.latest()
+    }
+
+    /// Ends the event feeds, so that their connections can close. Clients come again with their `Last-Event-ID`.
+    pub fn end_feeds(&self) {
+        self.feeds_end.cancel();
+    }
+
+    /// Ends when the event feeds are to end.
+    pub fn feeds_end(&self) -> CancellationToken {
+        self.feeds_end.clone()
     }
 
     /// Who watches a room now: nobody, unless it is live or paused.

@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::Peer;
 use crate::rooms::{Error, Refusal};
 use crate::store::StoreError;
 
@@ -125,7 +126,8 @@ impl IntoResponse for Problem {
 
 /// Writes the body of every error, those of the framework included.
 pub async fn finish(request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
+    let (path, method) = (request.uri().path().to_owned(), request.method().clone());
+    let remote = request.extensions().get::<Peer>().map(|peer| peer.address);
     let mut response = next.run(request).await;
     let status = response.status();
     let problem = match response.extensions_mut().remove::<Problem>() {
@@ -133,6 +135,12 @@ pub async fn finish(request: Request, next: Next) -> Response {
         None if status.is_client_error() || status.is_server_error() => Problem::from_status(status),
         None => return response,
     };
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            tracing::info!(?remote, %method, path, code = %problem.code, detail = problem.detail, "refused");
+        }
+        _ => tracing::debug!(?remote, %method, path, code = %problem.code, detail = problem.detail, "not served"),
+    }
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
