@@ -9,7 +9,7 @@ use std::path::Path;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+    let plugins = Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../../plugins");
     let built = guests::build(
         &plugins,
         &["-p", "flyloft-room-policy", "-p", "flyloft-output-mode"],

@@ -180,10 +180,10 @@ async fn run(stream: Arc<Stream>, settings: Settings, mut intake: mpsc::Receiver
             let _ = tokio::time::timeout(rest, listener).await;
             continue;
         }
-        let oldest = batch.entries.first().map(|entry| entry.arrived);
+        let picture = batch.entries.iter().find(|entry| entry.frame.kind() == MediaKind::Video).map(|entry| entry.arrived);
         generation = batch.entries.last().map_or(generation, |entry| Some(entry.tracks.generation()));
         let waiting = write_round(&stream, &settings, &mut seats, &mut batch, &mut scratch);
-        observe(oldest, seats.len());
+        observe(picture, seats.len());
         if ended && !waiting {
             return;
         }
@@ -229,11 +229,11 @@ fn write_round(stream: &Stream, settings: &Settings, seats: &mut Vec<Seat>, batc
     waiting
 }
 
-fn observe(oldest: Option<WallClock>, viewers: usize) {
-    if let Some(oldest) = oldest
+fn observe(picture: Option<WallClock>, viewers: usize) {
+    if let Some(arrived) = picture
         && viewers > 0
     {
-        let seconds = clock::wall().micros_since(oldest) as f64 / 1e6;
+        let seconds = clock::wall().micros_since(arrived) as f64 / 1e6;
         metrics::histogram!("flyloft_egress_latency_seconds").record(seconds);
     }
 }

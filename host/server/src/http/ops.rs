@@ -56,7 +56,7 @@ impl Metrics {
         let recorded = PrometheusBuilder::new().set_buckets(&buckets)?.install_recorder()?;
         metrics::describe_histogram!(
             "flyloft_egress_latency_seconds",
-            "From the arrival of a frame at the host to the end of the round of writes to its RTMP and HTTP-FLV viewers"
+            "From the arrival of a picture at the host to the end of the round of writes to its RTMP and HTTP-FLV viewers"
         );
         Ok(Self { recorded, live, plugins })
     }

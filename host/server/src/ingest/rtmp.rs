@@ -26,7 +26,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 const FIRST_PICTURE: Duration = Duration::from_secs(10);
 /// How long the last bytes of a connection may take.
 const GOODBYE: Duration = Duration::from_secs(2);
-const READ_BUFFER: usize = 64 << 10;
+/// What is read at a time while only commands come, and when media does.
+const COMMANDS_BUFFER: usize = 4 << 10;
+const MEDIA_BUFFER: usize = 64 << 10;
 
 /// What connections need of the server.
 #[derive(Clone)]
@@ -74,6 +76,7 @@ struct Connection<S> {
     stop: CancellationToken,
     session: ServerSession,
     input: BytesMut,
+    read_size: usize,
     flash_version: Option<String>,
 }
 
@@ -87,13 +90,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             stop,
             session: ServerSession::new(SessionConfig::default()),
             input: BytesMut::new(),
+            read_size: COMMANDS_BUFFER,
             flash_version: None,
         }
     }
 
     /// Reads once and hands it to the session. False at the end of the input.
     async fn receive(&mut self) -> Result<bool> {
-        self.input.reserve(READ_BUFFER);
+        self.input.reserve(self.read_size);
         if self.socket.read_buf(&mut self.input).await.context("reading")? == 0 {
             return Ok(false);
         }
@@ -207,6 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn publish(&mut self, mut publishing: Box<Publishing>) -> Result<()> {
+        self.read_size = MEDIA_BUFFER;
         let ended = self.pump(&mut publishing).await;
         let reason = match &ended {
             Ok(reason) => reason.clone(),
@@ -299,7 +304,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 impl Connection<TcpStream> {
     /// Hands the socket to the fan-out, which writes; this task goes on reading.
     async fn play_in_fanout(self, admission: Admission) -> Result<()> {
-        let Self { socket, remote, mut session, stop, .. } = self;
+        let Self { socket, remote, mut session, stop, input, .. } = self;
+        // What is left in a moved struct lives until the end of the function, and a thousand players have a thousand of these.
+        drop(input);
         let Admission { live, grant } = admission;
         let Ok(guard) = live.viewers.connect(grant.limits.max_viewers) else { bail!("the stream has all the viewers it may have") };
         tracing::info!(stream = live.name(), %remote, "an RTMP viewer joined");
