@@ -13,24 +13,10 @@ fn main() {
     let built = guests::build(
         &plugins,
         &["-p", "flyloft-room-policy", "-p", "flyloft-output-mode"],
+        &["Cargo.toml", "Cargo.lock", ".cargo", "sdk", "room-policy", "output-mode", "../wit"],
         &[
-            "Cargo.toml",
-            "Cargo.lock",
-            ".cargo",
-            "sdk",
-            "room-policy",
-            "output-mode",
-            "../wit",
-        ],
-        &[
-            Guest {
-                artifact: "flyloft_room_policy",
-                name: "room-policy",
-            },
-            Guest {
-                artifact: "flyloft_output_mode",
-                name: "output-mode",
-            },
+            Guest { artifact: "flyloft_room_policy", name: "room-policy" },
+            Guest { artifact: "flyloft_output_mode", name: "output-mode" },
         ],
     );
     if let Err(error) = built {

@@ -17,20 +17,12 @@ fn context() -> Context {
     Context {
         call_id: "0197a3c4-5b6d-7e8f-9a0b-1c2d3e4f5a6b".into(),
         now: 1_800_000_000_000,
-        app: App {
-            id: "app_7f3k2m".into(),
-            name: "Example".into(),
-            output_mode: None,
-        },
+        app: App { id: "app_7f3k2m".into(), name: "Example".into(), output_mode: None },
     }
 }
 
 fn member() -> Member {
-    Member {
-        id: "mem_4h8s1q".into(),
-        app_user_id: "user-1024".into(),
-        name: None,
-    }
+    Member { id: "mem_4h8s1q".into(), app_user_id: "user-1024".into(), name: None }
 }
 
 fn connection() -> Connection {
@@ -65,12 +57,7 @@ fn play() -> Action {
 /// A publish: 8 strings, 0 rooms.
 fn publish() -> Action {
     let room = None;
-    Action::Publish(PublishRequest {
-        connection: connection(),
-        member: member(),
-        room,
-        stream: "st_1a2b3c".into(),
-    })
+    Action::Publish(PublishRequest { connection: connection(), member: member(), room, stream: "st_1a2b3c".into() })
 }
 
 /// Durations of calls for as long as the measurement lasts.
@@ -94,14 +81,8 @@ async fn measure(plugins: Plugins, action: Action) -> Vec<Duration> {
 }
 
 fn fresh(plugins: &Plugins, name: &str, action: &Action, threads: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .enable_time()
-        .build()
-        .unwrap();
-    let tasks: Vec<_> = (0..threads)
-        .map(|_| runtime.spawn(measure(plugins.clone(), action.clone())))
-        .collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_time().build().unwrap();
+    let tasks: Vec<_> = (0..threads).map(|_| runtime.spawn(measure(plugins.clone(), action.clone()))).collect();
     let durations = runtime.block_on(async {
         let mut all = Vec::new();
         for task in tasks {
@@ -109,17 +90,12 @@ fn fresh(plugins: &Plugins, name: &str, action: &Action, threads: usize) {
         }
         all
     });
-    print(
-        &format!("{name}, fresh instance, {threads} thread(s)"),
-        durations,
-    );
+    print(&format!("{name}, fresh instance, {threads} thread(s)"), durations);
 }
 
 fn print(name: &str, mut durations: Vec<Duration>) {
     durations.sort_unstable();
-    let micros = |percent: usize| {
-        durations[(durations.len() - 1) * percent / 1000].as_nanos() as f64 / 1000.0
-    };
+    let micros = |percent: usize| durations[(durations.len() - 1) * percent / 1000].as_nanos() as f64 / 1000.0;
     let rate = durations.len() as f64 / MEASURE.as_secs_f64();
     println!(
         "{name:<44} p50 {:>6.2} us   p99 {:>6.2} us   p99.9 {:>7.2} us   {rate:>9.0} calls/s",
@@ -133,10 +109,7 @@ struct State(WasiCtx, ResourceTable);
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.0,
-            table: &mut self.1,
-        }
+        WasiCtxView { ctx: &mut self.0, table: &mut self.1 }
     }
 }
 
@@ -147,33 +120,18 @@ async fn kept(name: &str, action: &Action) {
     let component = Component::from_binary(&engine, bytes).unwrap();
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
-    let mut store = Store::new(
-        &engine,
-        State(WasiCtx::builder().build(), ResourceTable::new()),
-    );
+    let mut store = Store::new(&engine, State(WasiCtx::builder().build(), ResourceTable::new()));
     store.set_epoch_deadline(u64::MAX / 2);
-    let instance = linker
-        .instantiate_async(&mut store, &component)
-        .await
-        .unwrap();
-    let interface = component
-        .get_export_index(None, "flyloft:plugin/room-policy@0.1.0")
-        .unwrap();
-    let function = component
-        .get_export_index(Some(&interface), "decide")
-        .unwrap();
-    let decide = instance
-        .get_typed_func::<(&Context, &Action), (Decision,)>(&mut store, function)
-        .unwrap();
+    let instance = linker.instantiate_async(&mut store, &component).await.unwrap();
+    let interface = component.get_export_index(None, "flyloft:plugin/room-policy@0.1.0").unwrap();
+    let function = component.get_export_index(Some(&interface), "decide").unwrap();
+    let decide = instance.get_typed_func::<(&Context, &Action), (Decision,)>(&mut store, function).unwrap();
     let context = context();
     let mut durations = Vec::with_capacity(1 << 22);
     let begin = Instant::now();
     while begin.elapsed() < MEASURE {
         let start = Instant::now();
-        decide
-            .call_async(&mut store, (&context, action))
-            .await
-            .unwrap();
+        decide.call_async(&mut store, (&context, action)).await.unwrap();
         durations.push(start.elapsed());
     }
     print(&format!("{name}, kept instance, 1 thread"), durations);
@@ -184,16 +142,10 @@ fn main() {
     for (name, action) in [("publish", publish()), ("play", play())] {
         fresh(&plugins, name, &action, 1);
         fresh(&plugins, name, &action, 2);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(kept(name, &action));
     }
     let counters = plugins.get("room-policy").unwrap().counters;
-    println!(
-        "counted by the server: {} calls, {} faults",
-        counters.calls,
-        counters.faults.total()
-    );
+    println!("counted by the server: {} calls, {} faults", counters.calls, counters.faults.total());
     assert_eq!(counters.faults.total(), 0);
 }

@@ -23,18 +23,10 @@ pub struct Guest {
 
 /// Builds `guests` out of the workspace `workspace` with `arguments` to `cargo build` and puts them into OUT_DIR.
 /// `sources` are the directories and files, relative to the workspace, that they are made of.
-pub fn build(
-    workspace: &Path,
-    arguments: &[&str],
-    sources: &[&str],
-    guests: &[Guest],
-) -> Result<(), String> {
+pub fn build(workspace: &Path, arguments: &[&str], sources: &[&str], guests: &[Guest]) -> Result<(), String> {
     println!("cargo::rerun-if-env-changed={PREBUILT}");
     for source in sources {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.join(source).display()
-        );
+        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let built = match env::var_os(PREBUILT) {
@@ -48,19 +40,10 @@ pub fn build(
     for guest in guests {
         let from = built.join(format!("{}.wasm", guest.artifact));
         // Prebuilt files lie flat in their directory.
-        let flat = built.join(
-            Path::new(&format!("{}.wasm", guest.artifact))
-                .file_name()
-                .unwrap_or_default(),
-        );
+        let flat = built.join(Path::new(&format!("{}.wasm", guest.artifact)).file_name().unwrap_or_default());
         let from = if from.exists() { from } else { flat };
-        std::fs::copy(&from, out.join(format!("{}.wasm", guest.name))).map_err(|error| {
-            format!(
-                "the plugin {} can't be read from {}: {error}",
-                guest.name,
-                from.display()
-            )
-        })?;
+        std::fs::copy(&from, out.join(format!("{}.wasm", guest.name)))
+            .map_err(|error| format!("the plugin {} can't be read from {}: {error}", guest.name, from.display()))?;
     }
     Ok(())
 }
@@ -72,14 +55,7 @@ fn compile(workspace: &Path, arguments: &[&str], out: &Path) -> Result<PathBuf, 
     cargo
         // The workspace's .cargo/config.toml is looked for from here.
         .current_dir(workspace)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
+        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
         .arg(&target_dir)
         .args(arguments);
     for (key, _) in env::vars_os() {
@@ -87,14 +63,9 @@ fn compile(workspace: &Path, arguments: &[&str], out: &Path) -> Result<PathBuf, 
             cargo.env_remove(&key);
         }
     }
-    let status = cargo
-        .status()
-        .map_err(|error| format!("cargo can't be run for the plugins: {error}"))?;
+    let status = cargo.status().map_err(|error| format!("cargo can't be run for the plugins: {error}"))?;
     if !status.success() {
-        return Err(format!(
-            "the plugins in {} did not compile; the compiler's messages are above",
-            workspace.display()
-        ));
+        return Err(format!("the plugins in {} did not compile; the compiler's messages are above", workspace.display()));
     }
     Ok(target_dir.join(TARGET).join("release"))
 }
@@ -112,16 +83,7 @@ fn belongs_to_the_host(key: &str) -> bool {
         "CARGO_TARGET_",
         "RUSTC",
     ];
-    const NAMES: [&str; 8] = [
-        "RUSTFLAGS",
-        "OUT_DIR",
-        "TARGET",
-        "HOST",
-        "PROFILE",
-        "OPT_LEVEL",
-        "DEBUG",
-        "CARGO_PRIMARY_PACKAGE",
-    ];
+    const NAMES: [&str; 8] = ["RUSTFLAGS", "OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "CARGO_PRIMARY_PACKAGE"];
     NAMES.contains(&key) || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 
@@ -130,12 +92,7 @@ fn outer_target_dir(out: &Path) -> Result<PathBuf, String> {
     out.ancestors()
         .find(|dir| dir.join("CACHEDIR.TAG").is_file() || dir.join(".rustc_info.json").is_file())
         .map(Path::to_owned)
-        .ok_or_else(|| {
-            format!(
-                "{} does not lie in a target directory of cargo",
-                out.display()
-            )
-        })
+        .ok_or_else(|| format!("{} does not lie in a target directory of cargo", out.display()))
 }
 
 fn require_target() -> Result<(), String> {
@@ -143,9 +100,7 @@ fn require_target() -> Result<(), String> {
         return Ok(());
     }
     // Quietly, and never a whole toolchain.
-    let _ = Command::new("rustup")
-        .args(["target", "add", TARGET])
-        .status();
+    let _ = Command::new("rustup").args(["target", "add", TARGET]).status();
     if has_target() {
         return Ok(());
     }
@@ -157,11 +112,6 @@ fn require_target() -> Result<(), String> {
 
 fn has_target() -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output();
-    output.is_ok_and(|output| {
-        output.status.success()
-            && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
-    })
+    let output = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
+    output.is_ok_and(|output| output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }

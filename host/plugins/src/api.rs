@@ -20,12 +20,7 @@ pub struct CallLimits {
 
 impl Default for CallLimits {
     fn default() -> Self {
-        CallLimits {
-            deadline: Duration::from_millis(50),
-            memory: 64 << 20,
-            transfer: 1 << 20,
-            log_lines: 64,
-        }
+        CallLimits { deadline: Duration::from_millis(50), memory: 64 << 20, transfer: 1 << 20, log_lines: 64 }
     }
 }
 
@@ -183,9 +178,6 @@ impl Faults {
 }
 
 fn unix_millis<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let millis = time
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
+    let millis = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     serializer.serialize_u64(u64::try_from(millis).unwrap_or(u64::MAX))
 }

@@ -36,26 +36,14 @@ pub(crate) async fn ask<Q: Question>(
     question: &Q::Ask,
 ) -> Result<Q::Answer, FaultKind> {
     let started = Instant::now();
-    let mut store = Sandbox::store(
-        &caller.engine,
-        &caller.limits,
-        &plugin.identity,
-        &context.call_id,
-    );
-    let result = within_deadline(
-        caller,
-        started,
-        run::<Q>(&mut store, &plugin.loaded, (context, question)),
-    )
-    .await;
+    let mut store = Sandbox::store(&caller.engine, &caller.limits, &plugin.identity, &context.call_id);
+    let result = within_deadline(caller, started, run::<Q>(&mut store, &plugin.loaded, (context, question))).await;
     let result = match result {
         Some(Ok(answer)) => Q::check(&answer).map(|()| answer),
         Some(Err(failure)) => Err(explain(failure, &store, &caller.limits)),
         None => Err(deadline(&caller.limits)),
     };
-    plugin
-        .tally
-        .call(started.elapsed(), store.data().account.peak as u64);
+    plugin.tally.call(started.elapsed(), store.data().account.peak as u64);
     if let Err(kind) = &result {
         plugin.tally.fault(kind);
     }
@@ -68,65 +56,31 @@ enum Failure {
     Call(wasmtime::Error),
 }
 
-async fn run<Q: Question>(
-    store: &mut Store<Sandbox>,
-    loaded: &Loaded,
-    params: Params<'_, Q>,
-) -> Result<Q::Answer, Failure> {
-    let instance = loaded
-        .pre
-        .instantiate_async(&mut *store)
-        .await
-        .map_err(Failure::Start)?;
+async fn run<Q: Question>(store: &mut Store<Sandbox>, loaded: &Loaded, params: Params<'_, Q>) -> Result<Q::Answer, Failure> {
+    let instance = loaded.pre.instantiate_async(&mut *store).await.map_err(Failure::Start)?;
     let function = Q::entry(loaded)
         .and_then(|entry| instance.get_func(&mut *store, entry))
         .ok_or_else(|| Failure::Start(wasmtime::Error::msg("the function is missing")))?;
     // SAFETY: `rehearse` has checked this function of this component against these types when it was loaded.
     let function = unsafe { TypedFunc::<Params<'_, Q>, (Q::Answer,)>::new_unchecked(function) };
-    let (answer,) = function
-        .call_async(&mut *store, params)
-        .await
-        .map_err(Failure::Call)?;
+    let (answer,) = function.call_async(&mut *store, params).await.map_err(Failure::Call)?;
     Ok(answer)
 }
 
 /// Why a component that was linked can't be used.
 pub(crate) enum Rehearsal {
-    Types {
-        interface: Interface,
-        reason: String,
-    },
+    Types { interface: Interface, reason: String },
     Start(FaultKind),
 }
 
 /// Instantiates a component as a call does and checks the types of its functions.
-pub(crate) async fn rehearse(
-    loaded: &Loaded,
-    engine: &Engine,
-    limits: &CallLimits,
-) -> Result<(), Rehearsal> {
-    let identity = Arc::new(Identity::new(
-        "(being loaded)",
-        loaded.inspection.digest.clone(),
-    ));
-    let limits = CallLimits {
-        deadline: limits.deadline.max(LOAD_DEADLINE),
-        ..limits.clone()
-    };
-    let caller = Caller {
-        engine: engine.clone(),
-        limits,
-        turns: Arc::new(Semaphore::new(1)),
-    };
+pub(crate) async fn rehearse(loaded: &Loaded, engine: &Engine, limits: &CallLimits) -> Result<(), Rehearsal> {
+    let identity = Arc::new(Identity::new("(being loaded)", loaded.inspection.digest.clone()));
+    let limits = CallLimits { deadline: limits.deadline.max(LOAD_DEADLINE), ..limits.clone() };
+    let caller = Caller { engine: engine.clone(), limits, turns: Arc::new(Semaphore::new(1)) };
     let limits = &caller.limits;
     let mut store = Sandbox::store(engine, limits, &identity, "load");
-    let start = async {
-        loaded
-            .pre
-            .instantiate_async(&mut store)
-            .await
-            .map_err(Failure::Start)
-    };
+    let start = async { loaded.pre.instantiate_async(&mut store).await.map_err(Failure::Start) };
     let instance = match within_deadline(&caller, Instant::now(), start).await {
         Some(Ok(instance)) => instance,
         Some(Err(failure)) => return Err(Rehearsal::Start(explain(failure, &store, limits))),
@@ -136,22 +90,12 @@ pub(crate) async fn rehearse(
     check_types::<OutputModeQuestion>(&mut store, loaded, &instance)
 }
 
-fn check_types<Q: Question>(
-    store: &mut Store<Sandbox>,
-    loaded: &Loaded,
-    instance: &Instance,
-) -> Result<(), Rehearsal> {
-    let failed = |reason| {
-        Err(Rehearsal::Types {
-            interface: Q::INTERFACE,
-            reason,
-        })
-    };
+fn check_types<Q: Question>(store: &mut Store<Sandbox>, loaded: &Loaded, instance: &Instance) -> Result<(), Rehearsal> {
+    let failed = |reason| Err(Rehearsal::Types { interface: Q::INTERFACE, reason });
     if !loaded.inspection.interfaces.contains(&Q::INTERFACE) {
         return Ok(());
     }
-    let Some(function) = Q::entry(loaded).and_then(|entry| instance.get_func(&mut *store, entry))
-    else {
+    let Some(function) = Q::entry(loaded).and_then(|entry| instance.get_func(&mut *store, entry)) else {
         return failed(format!("it has no function named {:?}", Q::FUNCTION));
     };
     match function.typed::<Params<'_, Q>, (Q::Answer,)>(&*store) {
@@ -162,15 +106,9 @@ fn check_types<Q: Question>(
 
 /// Runs a call to its end or to its deadline, when it answers None. Nearly all calls end within their first poll and
 /// so need no timer.
-async fn within_deadline<T>(
-    caller: &Caller,
-    started: Instant,
-    call: impl Future<Output = T> + Send,
-) -> Option<T> {
+async fn within_deadline<T>(caller: &Caller, started: Instant, call: impl Future<Output = T> + Send) -> Option<T> {
     let mut call = pin!(call);
-    if let Poll::Ready(result) =
-        std::future::poll_fn(|task| Poll::Ready(call.as_mut().poll(task))).await
-    {
+    if let Poll::Ready(result) = std::future::poll_fn(|task| Poll::Ready(call.as_mut().poll(task))).await {
         return Some(result);
     }
     let rest = async {
@@ -186,19 +124,10 @@ async fn within_deadline<T>(
         });
         match tick.await {
             Some(result) => result,
-            None => {
-                InTurns {
-                    call,
-                    turns: &caller.turns,
-                    waiting: None,
-                }
-                .await
-            }
+            None => InTurns { call, turns: &caller.turns, waiting: None }.await,
         }
     };
-    tokio::time::timeout_at((started + caller.limits.deadline).into(), rest)
-        .await
-        .ok()
+    tokio::time::timeout_at((started + caller.limits.deadline).into(), rest).await.ok()
 }
 
 /// A call that is polled only while it holds one of a few turns.
@@ -216,9 +145,7 @@ impl<F: Future> Future for InTurns<'_, F> {
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<F::Output> {
         let this = &mut *self;
         let turns = Arc::clone(this.turns);
-        let waiting = this
-            .waiting
-            .get_or_insert_with(|| Box::pin(async { turns.acquire_owned().await.ok() }));
+        let waiting = this.waiting.get_or_insert_with(|| Box::pin(async { turns.acquire_owned().await.ok() }));
         let Poll::Ready(_turn) = waiting.as_mut().poll(task) else {
             return Poll::Pending;
         };
@@ -228,9 +155,7 @@ impl<F: Future> Future for InTurns<'_, F> {
 }
 
 fn deadline(limits: &CallLimits) -> FaultKind {
-    FaultKind::Deadline {
-        ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
-    }
+    FaultKind::Deadline { ms: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX) }
 }
 
 /// Says in an author's terms why a call failed.
@@ -241,47 +166,29 @@ fn explain(failure: Failure, store: &Store<Sandbox>, limits: &CallLimits) -> Fau
         Failure::Call(error) => (error, false),
     };
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        return FaultKind::Guest {
-            message: format!(
-                "it ended itself with exit code {} instead of answering",
-                exit.0
-            ),
-        };
+        return FaultKind::Guest { message: format!("it ended itself with exit code {} instead of answering", exit.0) };
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return FaultKind::Overloaded { waiting: 0 };
     }
     if sandbox.account.refused {
-        return FaultKind::Memory {
-            limit: sandbox.account.limit(),
-        };
+        return FaultKind::Memory { limit: sandbox.account.limit() };
     }
     if let Some(&trap) = error.downcast_ref::<Trap>() {
         return match trap {
             Trap::Interrupt => deadline(limits),
-            trap => FaultKind::Trap {
-                reason: trap_reason(trap, &error, sandbox),
-            },
+            trap => FaultKind::Trap { reason: trap_reason(trap, &error, sandbox) },
         };
     }
     let reason = format!("{error:#}");
     if reason.contains("too much data is being copied") {
-        let problem = format!(
-            "is larger than the {} bytes that a call may hand out at a time",
-            limits.transfer
-        );
-        return FaultKind::InvalidAnswer {
-            field: "the answer (or one of its log lines)".to_owned(),
-            problem,
-        };
+        let problem = format!("is larger than the {} bytes that a call may hand out at a time", limits.transfer);
+        return FaultKind::InvalidAnswer { field: "the answer (or one of its log lines)".to_owned(), problem };
     }
     if starting {
         return FaultKind::Incompatible { reason };
     }
-    FaultKind::InvalidAnswer {
-        field: "the answer".to_owned(),
-        problem: format!("can't be read: {reason}"),
-    }
+    FaultKind::InvalidAnswer { field: "the answer".to_owned(), problem: format!("can't be read: {reason}") }
 }
 
 fn trap_reason(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> String {
@@ -307,12 +214,6 @@ fn trap_reason(trap: Trap, error: &wasmtime::Error, sandbox: &Sandbox) -> String
 
 /// Whether the innermost frames are mostly the same function calling itself.
 fn recursed(backtrace: &WasmBacktrace) -> bool {
-    let frames: Vec<u32> = backtrace
-        .frames()
-        .iter()
-        .map(|frame| frame.func_index())
-        .collect();
-    frames.iter().any(|function| {
-        frames.iter().filter(|other| *other == function).count() >= RECURSION_FRAMES
-    })
+    let frames: Vec<u32> = backtrace.frames().iter().map(|frame| frame.func_index()).collect();
+    frames.iter().any(|function| frames.iter().filter(|other| *other == function).count() >= RECURSION_FRAMES)
 }

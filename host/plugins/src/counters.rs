@@ -49,34 +49,13 @@ impl Tally {
 
     /// The counts as they are now.
     pub(crate) fn counters(&self, dropped_log_lines: u64) -> Counters {
-        let [
-            guest,
-            trap,
-            deadline,
-            memory,
-            incompatible,
-            overloaded,
-            invalid_answer,
-        ] = std::array::from_fn(|kind| {
-            self.faults.get(kind).map_or(0, |count| count.load(Relaxed))
-        });
-        let durations: Vec<u64> = self
-            .durations
-            .iter()
-            .map(|count| count.load(Relaxed))
-            .collect();
+        let [guest, trap, deadline, memory, incompatible, overloaded, invalid_answer] =
+            std::array::from_fn(|kind| self.faults.get(kind).map_or(0, |count| count.load(Relaxed)));
+        let durations: Vec<u64> = self.durations.iter().map(|count| count.load(Relaxed)).collect();
         let calls = durations.iter().sum();
         Counters {
             calls,
-            faults: Faults {
-                guest,
-                trap,
-                deadline,
-                memory,
-                incompatible,
-                overloaded,
-                invalid_answer,
-            },
+            faults: Faults { guest, trap, deadline, memory, incompatible, overloaded, invalid_answer },
             p50_micros: quantile(&durations, calls, 50),
             p99_micros: quantile(&durations, calls, 99),
             max_memory: self.max_memory.load(Relaxed),
@@ -127,10 +106,7 @@ mod tests {
     fn every_duration_falls_into_a_bucket_that_ends_at_most_an_eighth_above_it() {
         for micros in (0..5000).chain([10_000, 49_999, 50_001, 1_000_000, 30_000_000]) {
             let end = upper_end(bucket(Duration::from_micros(micros)));
-            assert!(
-                end >= micros && end <= micros + micros / 8,
-                "{micros} in the bucket that ends at {end}"
-            );
+            assert!(end >= micros && end <= micros + micros / 8, "{micros} in the bucket that ends at {end}");
         }
         assert_eq!(bucket(Duration::from_secs(1 << 40)), BUCKETS - 1);
     }
@@ -146,23 +122,8 @@ mod tests {
         tally.call(Duration::from_micros(1000), 1 << 17);
         tally.fault(&FaultKind::Deadline { ms: 50 });
         let counters = tally.counters(3);
-        assert_eq!(
-            (counters.calls, counters.p50_micros, counters.max_memory),
-            (100, Some(5), 1 << 20)
-        );
-        assert!(
-            counters
-                .p99_micros
-                .is_some_and(|p99| (1000..=1125).contains(&p99)),
-            "{counters:?}"
-        );
-        assert_eq!(
-            (
-                counters.faults.deadline,
-                counters.faults.total(),
-                counters.dropped_log_lines
-            ),
-            (1, 1, 3)
-        );
+        assert_eq!((counters.calls, counters.p50_micros, counters.max_memory), (100, Some(5), 1 << 20));
+        assert!(counters.p99_micros.is_some_and(|p99| (1000..=1125).contains(&p99)), "{counters:?}");
+        assert_eq!((counters.faults.deadline, counters.faults.total(), counters.dropped_log_lines), (1, 1, 3));
     }
 }

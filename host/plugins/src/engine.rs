@@ -53,8 +53,7 @@ pub(crate) const WASI: [&str; 21] = [
 ];
 
 /// The same in words, for messages.
-pub(crate) const AVAILABLE: &str =
-    "wasi:cli, wasi:clocks, wasi:filesystem (empty), wasi:io and wasi:random";
+pub(crate) const AVAILABLE: &str = "wasi:cli, wasi:clocks, wasi:filesystem (empty), wasi:io and wasi:random";
 
 /// Sets up the engine for `config` and starts the thread that lets time pass in it; the thread ends with the engine.
 pub(crate) fn engine(config: &Config) -> Result<Engine, OpenError> {

@@ -29,17 +29,13 @@ pub enum FaultKind {
     #[error("{reason}")]
     Trap { reason: String },
     /// The call ran longer than [`crate::CallLimits::deadline`].
-    #[error(
-        "no answer within {ms} ms, so the call was ended; look for an endless or slow loop in the plugin"
-    )]
+    #[error("no answer within {ms} ms, so the call was ended; look for an endless or slow loop in the plugin")]
     Deadline { ms: u64 },
     /// The guest asked for more memory than [`crate::CallLimits::memory`], in bytes, or for more table entries than it may have.
     #[error("it wanted more than the {limit} bytes of memory that a call may use")]
     Memory { limit: u64 },
     /// The component does not fit the interface any more, or could not be instantiated.
-    #[error(
-        "it does not fit this server: {reason}; build it again with the server's wit/ directory and upload it again"
-    )]
+    #[error("it does not fit this server: {reason}; build it again with the server's wit/ directory and upload it again")]
     Incompatible { reason: String },
     /// Too many calls are under way or waiting; the plugin was not asked.
     #[error("{waiting} plugin calls are waiting already, so it was not asked; try again shortly")]
@@ -51,15 +47,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// The kinds' names in the order of [`FaultKind::index`], for metrics.
-    pub const NAMES: [&'static str; 7] = [
-        "guest",
-        "trap",
-        "deadline",
-        "memory",
-        "incompatible",
-        "overloaded",
-        "invalid-answer",
-    ];
+    pub const NAMES: [&'static str; 7] = ["guest", "trap", "deadline", "memory", "incompatible", "overloaded", "invalid-answer"];
 
     /// The position of this kind in [`FaultKind::NAMES`].
     pub fn index(&self) -> usize {
@@ -93,26 +81,16 @@ pub enum Rejected {
     TooLarge { size: usize, limit: usize },
     #[error("this is not a WebAssembly component: {found}; {remedy}")]
     NotAComponent { found: String, remedy: &'static str },
-    #[error(
-        "the component is damaged or uses a feature that this server does not support: {reason}"
-    )]
+    #[error("the component is damaged or uses a feature that this server does not support: {reason}")]
     Invalid { reason: String },
     #[error(
         "the component imports what a plugin does not get: {}; a plugin may import {available} (of WASI 0.2) and nothing else",
         names.join(", ")
     )]
-    Imports {
-        names: Vec<String>,
-        available: &'static str,
-    },
+    Imports { names: Vec<String>, available: &'static str },
     #[error("the component exports none of the interfaces that this server asks ({}); it exports {found}; build it against the server's wit/ directory", expected.join(", "))]
-    NoInterface {
-        expected: Vec<String>,
-        found: String,
-    },
-    #[error(
-        "the component exports {found}, which this server does not speak; build it against {expected}"
-    )]
+    NoInterface { expected: Vec<String>, found: String },
+    #[error("the component exports {found}, which this server does not speak; build it against {expected}")]
     Version { found: String, expected: String },
     #[error(
         "a plugin named {name} replaces the built-in one, so it must export {expected}; upload it under another name to put it in front of the built-in one"
@@ -155,15 +133,7 @@ pub enum OpenError {
     #[error("{} can't be read: {reason}; repair it, or delete it to go back to the built-in plugins", path.display())]
     Index { path: PathBuf, reason: String },
     #[error("the stored plugin {name} ({digest}) can't be loaded: {source}; delete its entry in {} to go back to the built-in plugin", index.display())]
-    Stored {
-        name: String,
-        digest: String,
-        index: PathBuf,
-        source: Box<Rejected>,
-    },
+    Stored { name: String, digest: String, index: PathBuf, source: Box<Rejected> },
     #[error("the built-in plugin {name} can't be loaded: {source}; this is a fault of the build")]
-    BuiltIn {
-        name: &'static str,
-        source: Box<Rejected>,
-    },
+    BuiltIn { name: &'static str, source: Box<Rejected> },
 }

@@ -52,16 +52,10 @@ impl Plugins {
     pub fn open(config: Config) -> Result<Plugins, OpenError> {
         let failed = |reason: String| OpenError::Engine { reason };
         // On a thread of its own, because a runtime can't be entered twice on one.
-        let opening = std::thread::Builder::new()
-            .name("plugins-open".into())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_time()
-                    .build();
-                runtime
-                    .map_err(|error| failed(error.to_string()))?
-                    .block_on(Registry::open(config))
-            });
+        let opening = std::thread::Builder::new().name("plugins-open".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            runtime.map_err(|error| failed(error.to_string()))?.block_on(Registry::open(config))
+        });
         let opening = opening.map_err(|error| failed(error.to_string()))?;
         match opening.join() {
             Ok(registry) => Ok(Plugins(Arc::new(registry?))),
@@ -73,11 +67,7 @@ impl Plugins {
     ///
     /// # Errors
     /// A [`Fault`] of the first plugin that fails: the action is to be refused.
-    pub async fn decide(
-        &self,
-        context: &Context,
-        action: &Action,
-    ) -> Result<Decided<Decision>, Fault> {
+    pub async fn decide(&self, context: &Context, action: &Action) -> Result<Decided<Decision>, Fault> {
         let started = Instant::now();
         let chains = self.0.chains();
         let _permit = self.permit(&chains.policy, context).await?;
@@ -89,14 +79,9 @@ impl Plugins {
             }
             last = Some(plugin);
         }
-        let reason =
-            "No plugin decides about this. Upload a room-policy plugin that does.".to_owned();
-        let denial = Decision::Deny(Denial {
-            code: "no-opinion".to_owned(),
-            reason,
-        });
-        last.map(|plugin| decided(denial, plugin, started))
-            .ok_or_else(|| no_plugin(Interface::RoomPolicy, context))
+        let reason = "No plugin decides about this. Upload a room-policy plugin that does.".to_owned();
+        let denial = Decision::Deny(Denial { code: "no-opinion".to_owned(), reason });
+        last.map(|plugin| decided(denial, plugin, started)).ok_or_else(|| no_plugin(Interface::RoomPolicy, context))
     }
 
     /// Asks the `output-mode` chain until a plugin has an opinion. [`OutputModeAnswer::Abstain`] says that none has,
@@ -114,10 +99,7 @@ impl Plugins {
         let _permit = self.permit(&chains.output_mode, context).await?;
         let (mut last, mut fault) = (None, None);
         for plugin in &chains.output_mode {
-            match self
-                .ask::<OutputModeQuestion>(plugin, context, request)
-                .await
-            {
+            match self.ask::<OutputModeQuestion>(plugin, context, request).await {
                 Ok(answer) if !OutputModeQuestion::abstains(&answer) => {
                     return Ok(decided(answer, plugin, started));
                 }
@@ -162,11 +144,7 @@ impl Plugins {
         self.0.get(name)
     }
 
-    async fn permit<'a>(
-        &'a self,
-        chain: &[Arc<Plugin>],
-        context: &Context,
-    ) -> Result<tokio::sync::SemaphorePermit<'a>, Fault> {
+    async fn permit<'a>(&'a self, chain: &[Arc<Plugin>], context: &Context) -> Result<tokio::sync::SemaphorePermit<'a>, Fault> {
         self.0.permits.acquire().await.map_err(|waiting| {
             let kind = FaultKind::Overloaded { waiting };
             match chain.first() {
@@ -174,25 +152,13 @@ impl Plugins {
                     plugin.tally.fault(&kind);
                     fault(plugin, context, kind)
                 }
-                None => Fault {
-                    plugin: String::new(),
-                    digest: String::new(),
-                    call: context.call_id.clone(),
-                    kind,
-                },
+                None => Fault { plugin: String::new(), digest: String::new(), call: context.call_id.clone(), kind },
             }
         })
     }
 
-    async fn ask<Q: Question>(
-        &self,
-        plugin: &Plugin,
-        context: &Context,
-        ask: &Q::Ask,
-    ) -> Result<Q::Answer, Fault> {
-        call::ask::<Q>(&self.0.caller, plugin, context, ask)
-            .await
-            .map_err(|kind| fault(plugin, context, kind))
+    async fn ask<Q: Question>(&self, plugin: &Plugin, context: &Context, ask: &Q::Ask) -> Result<Q::Answer, Fault> {
+        call::ask::<Q>(&self.0.caller, plugin, context, ask).await.map_err(|kind| fault(plugin, context, kind))
     }
 }
 
@@ -214,17 +180,8 @@ async fn whole<T: Send + 'static>(change: impl Future<Output = T> + Send + 'stat
 
 fn decided<T>(answer: T, plugin: &Plugin, started: Instant) -> Decided<T> {
     let identity = &plugin.identity;
-    let decided = Decided {
-        answer,
-        plugin: identity.name.clone(),
-        digest: identity.digest.clone(),
-        duration: started.elapsed(),
-    };
-    tracing::debug!(
-        plugin = decided.plugin,
-        micros = decided.duration.as_micros() as u64,
-        "plugin answered"
-    );
+    let decided = Decided { answer, plugin: identity.name.clone(), digest: identity.digest.clone(), duration: started.elapsed() };
+    tracing::debug!(plugin = decided.plugin, micros = decided.duration.as_micros() as u64, "plugin answered");
     decided
 }
 
@@ -237,12 +194,7 @@ fn fault(plugin: &Plugin, context: &Context, kind: FaultKind) -> Fault {
         fault = kind.name(),
         "plugin failed: {kind}"
     );
-    Fault {
-        plugin: identity.name.clone(),
-        digest: identity.digest.clone(),
-        call: context.call_id.clone(),
-        kind,
-    }
+    Fault { plugin: identity.name.clone(), digest: identity.digest.clone(), call: context.call_id.clone(), kind }
 }
 
 /// A chain without plugins; the built-in ones are always there, so it does not happen.

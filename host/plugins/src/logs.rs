@@ -29,16 +29,10 @@ impl LogRate {
     /// Whether one more line may be logged in `second`.
     fn admit(&self, second: u32) -> bool {
         let update = |window: u64| {
-            let lines = if (window >> 32) as u32 == second {
-                window as u32
-            } else {
-                0
-            };
+            let lines = if (window >> 32) as u32 == second { window as u32 } else { 0 };
             (lines < LINES_PER_SECOND).then(|| u64::from(second) << 32 | u64::from(lines + 1))
         };
-        self.window
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
-            .is_ok()
+        self.window.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update).is_ok()
     }
 
     fn drop_line(&self) -> u64 {
@@ -73,10 +67,7 @@ impl GuestLog {
         GuestLog(Arc::new(Shared {
             identity,
             call,
-            state: Mutex::new(State {
-                lines_left: lines,
-                last_words: Default::default(),
-            }),
+            state: Mutex::new(State { lines_left: lines, last_words: Default::default() }),
         }))
     }
 
@@ -124,11 +115,7 @@ impl GuestLog {
 fn second() -> u32 {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     // The first second is 1, so that it is not the window of a fresh rate.
-    START
-        .get_or_init(std::time::Instant::now)
-        .elapsed()
-        .as_secs() as u32
-        + 1
+    START.get_or_init(std::time::Instant::now).elapsed().as_secs() as u32 + 1
 }
 
 /// A guest's bytes as one line of text without control characters.
@@ -136,11 +123,7 @@ fn harmless(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let mut clean = String::with_capacity(text.len());
     for c in text.trim_end().chars() {
-        if c.is_control() {
-            clean.extend(c.escape_default())
-        } else {
-            clean.push(c)
-        }
+        if c.is_control() { clean.extend(c.escape_default()) } else { clean.push(c) }
     }
     clean
 }
@@ -169,12 +152,7 @@ impl StdoutStream for Lines {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(LineStream {
-            log: self.log.clone(),
-            stream: self.stream,
-            line: Vec::new(),
-            cut: false,
-        })
+        Box::new(LineStream { log: self.log.clone(), stream: self.stream, line: Vec::new(), cut: false })
     }
 }
 
@@ -202,8 +180,7 @@ impl OutputStream for LineStream {
         let mut pieces = bytes.split(|&byte| byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
             let kept = piece.len().min(MAX_LINE.saturating_sub(self.line.len()));
-            self.line
-                .extend_from_slice(piece.get(..kept).unwrap_or_default());
+            self.line.extend_from_slice(piece.get(..kept).unwrap_or_default());
             self.cut |= kept < piece.len();
             if pieces.peek().is_some() {
                 self.end_line();
@@ -246,36 +223,22 @@ mod tests {
 
     #[test]
     fn control_characters_and_broken_text_are_made_visible() {
-        assert_eq!(
-            harmless(b"a\x1b[31mb\rc\td\xff\n"),
-            "a\\u{1b}[31mb\\rc\\td\u{fffd}"
-        );
+        assert_eq!(harmless(b"a\x1b[31mb\rc\td\xff\n"), "a\\u{1b}[31mb\\rc\\td\u{fffd}");
     }
 
     #[test]
     fn a_plugin_has_so_many_lines_a_second() {
         let rate = LogRate::default();
-        assert_eq!(
-            (0..500).filter(|_| rate.admit(1)).count() as u32,
-            LINES_PER_SECOND
-        );
+        assert_eq!((0..500).filter(|_| rate.admit(1)).count() as u32, LINES_PER_SECOND);
         assert!(rate.admit(2));
-        assert_eq!(
-            (0..500).filter(|_| rate.admit(2)).count() as u32,
-            LINES_PER_SECOND - 1
-        );
+        assert_eq!((0..500).filter(|_| rate.admit(2)).count() as u32, LINES_PER_SECOND - 1);
     }
 
     #[test]
     fn writes_are_cut_into_lines_of_limited_length() {
         let identity = Arc::new(Identity::new("test", "sha256:0".into()));
         let log = GuestLog::new(identity, "call-1".into(), 10);
-        let mut stream = LineStream {
-            log: log.clone(),
-            stream: "stderr",
-            line: Vec::new(),
-            cut: false,
-        };
+        let mut stream = LineStream { log: log.clone(), stream: "stderr", line: Vec::new(), cut: false };
         stream.write(Bytes::from_static(b"one\ntw")).unwrap();
         assert_eq!(log.last_words().as_deref(), Some("one"));
         stream.write(Bytes::from_static(b"o\n")).unwrap();
@@ -284,9 +247,6 @@ mod tests {
         stream.write(vec![b'x'; 5000].into()).unwrap();
         assert!(stream.line.len() <= MAX_LINE);
         drop(stream);
-        assert_eq!(
-            log.last_words().map(|line| line.len()),
-            Some("two ".len() + MAX_LINE + 3)
-        );
+        assert_eq!(log.last_words().map(|line| line.len()), Some("two ".len() + MAX_LINE + 3));
     }
 }

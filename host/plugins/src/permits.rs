@@ -14,11 +14,7 @@ pub(crate) struct Permits {
 impl Permits {
     pub(crate) fn new(running: u32, max_waiting: u32) -> Permits {
         let running = Semaphore::new(running.clamp(1, 10_000) as usize);
-        Permits {
-            running,
-            waiting: AtomicU32::new(0),
-            max_waiting,
-        }
+        Permits { running, waiting: AtomicU32::new(0), max_waiting }
     }
 
     /// Waits for a permit, or answers with the number of calls that wait already when they are too many.

@@ -31,11 +31,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new(name: &str, digest: String) -> Identity {
-        Identity {
-            name: name.to_owned(),
-            digest,
-            log_rate: LogRate::default(),
-        }
+        Identity { name: name.to_owned(), digest, log_rate: LogRate::default() }
     }
 }
 
@@ -59,23 +55,12 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     /// Puts a loaded component under a name.
-    pub(crate) fn new(
-        name: &str,
-        loaded: Loaded,
-        built_in: bool,
-        loaded_at: SystemTime,
-    ) -> Result<Plugin, Rejected> {
+    pub(crate) fn new(name: &str, loaded: Loaded, built_in: bool, loaded_at: SystemTime) -> Result<Plugin, Rejected> {
         let exported = &loaded.inspection.interfaces;
-        let serves = match Interface::ALL
-            .into_iter()
-            .find(|interface| interface.name() == name)
-        {
+        let serves = match Interface::ALL.into_iter().find(|interface| interface.name() == name) {
             Some(interface) if exported.contains(&interface) => vec![interface],
             Some(interface) => {
-                return Err(Rejected::WrongInterface {
-                    name: name.to_owned(),
-                    expected: interface.export().to_owned(),
-                });
+                return Err(Rejected::WrongInterface { name: name.to_owned(), expected: interface.export().to_owned() });
             }
             None => exported.clone(),
         };
@@ -108,61 +93,41 @@ pub(crate) fn digest(component: &[u8]) -> String {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A name that a plugin may have.
 pub(crate) fn check_name(name: &str) -> Result<(), Rejected> {
-    let first = name
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_lowercase());
-    let rest = name
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let rest = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if first && rest && name.len() <= 64 {
         return Ok(());
     }
-    Err(Rejected::Name {
-        name: name.chars().take(80).collect(),
-    })
+    Err(Rejected::Name { name: name.chars().take(80).collect() })
 }
 
 /// What can be told from the first bytes alone, before anything is compiled.
 pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), Rejected> {
-    const BUILD: &str =
-        "build one with `cargo build --release --target wasm32-wasip2` (see plugins/README.md)";
+    const BUILD: &str = "build one with `cargo build --release --target wasm32-wasip2` (see plugins/README.md)";
     const CONVERT: &str = "build for the target wasm32-wasip2, or make a component of it with `wasm-tools component new`";
     let (found, remedy) = match bytes {
-        [] => (
-            "the body is empty".to_owned(),
-            "send the .wasm file with `curl -T` or `--data-binary @file`",
-        ),
+        [] => ("the body is empty".to_owned(), "send the .wasm file with `curl -T` or `--data-binary @file`"),
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => ("it is a core module".to_owned(), CONVERT),
         [0, b'a', b's', b'm', version @ ..] => {
             let version = version.get(..4).unwrap_or(version);
-            (
-                format!("its version field at byte 4 is {version:02x?} and not [0d, 00, 01, 00]"),
-                BUILD,
-            )
+            (format!("its version field at byte 4 is {version:02x?} and not [0d, 00, 01, 00]"), BUILD)
         }
-        bytes if bytes.trim_ascii_start().starts_with(b"(") => (
-            "it looks like WebAssembly text".to_owned(),
-            "turn it into binary with `wasm-tools parse`",
-        ),
+        bytes if bytes.trim_ascii_start().starts_with(b"(") => {
+            ("it looks like WebAssembly text".to_owned(), "turn it into binary with `wasm-tools parse`")
+        }
         bytes => {
             let start = bytes.get(..4).unwrap_or(bytes);
-            (
-                format!("it begins with {start:02x?} and not with [00, 61, 73, 6d]"),
-                BUILD,
-            )
+            (format!("it begins with {start:02x?} and not with [00, 61, 73, 6d]"), BUILD)
         }
     };
     Err(Rejected::NotAComponent { found, remedy })
@@ -172,11 +137,7 @@ pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), Rejected> {
 pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, Rejected> {
     Component::from_binary(engine, bytes).map_err(|error| {
         let reason = format!("{error:#}");
-        if reason.contains("exceeds the") {
-            Rejected::Needs { reason }
-        } else {
-            Rejected::Invalid { reason }
-        }
+        if reason.contains("exceeds the") { Rejected::Needs { reason } } else { Rejected::Invalid { reason } }
     })
 }
 
@@ -190,49 +151,25 @@ pub(crate) async fn load(
 ) -> Result<Loaded, Rejected> {
     let engine = linker.engine();
     let ty = component.component_type();
-    let imports: Vec<String> = ty
-        .imports(engine)
-        .map(|(name, _)| name.to_owned())
-        .collect();
+    let imports: Vec<String> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
     check_imports(&imports)?;
     let exports: Vec<(String, bool)> = ty
         .exports(engine)
-        .map(|(name, export)| {
-            (
-                name.to_owned(),
-                matches!(export.ty, ComponentItem::ComponentInstance(_)),
-            )
-        })
+        .map(|(name, export)| (name.to_owned(), matches!(export.ty, ComponentItem::ComponentInstance(_))))
         .collect();
     let policy = entry::<PolicyQuestion>(&component);
     let output_mode = entry::<OutputModeQuestion>(&component);
     let interfaces = check_exports(&component, &exports)?;
     let pre = linker
         .instantiate_pre(&component)
-        .map_err(|error| Rejected::Types {
-            interface: "its imports".to_owned(),
-            reason: format!("{error:#}"),
-        })?;
-    let loaded = Loaded {
-        pre,
-        policy,
-        output_mode,
-        inspection: Inspection {
-            digest,
-            size: size as u64,
-            interfaces,
-            imports,
-        },
-    };
+        .map_err(|error| Rejected::Types { interface: "its imports".to_owned(), reason: format!("{error:#}") })?;
+    let loaded = Loaded { pre, policy, output_mode, inspection: Inspection { digest, size: size as u64, interfaces, imports } };
     match call::rehearse(&loaded, engine, limits).await {
         Ok(()) => Ok(loaded),
-        Err(call::Rehearsal::Types { interface, reason }) => Err(Rejected::Types {
-            interface: interface.export().to_owned(),
-            reason,
-        }),
-        Err(call::Rehearsal::Start(FaultKind::Incompatible { reason })) => {
-            Err(Rejected::Needs { reason })
+        Err(call::Rehearsal::Types { interface, reason }) => {
+            Err(Rejected::Types { interface: interface.export().to_owned(), reason })
         }
+        Err(call::Rehearsal::Start(FaultKind::Incompatible { reason })) => Err(Rejected::Needs { reason }),
         Err(call::Rehearsal::Start(kind)) => Err(Rejected::Start { kind }),
     }
 }
@@ -246,66 +183,36 @@ fn entry<Q: Question>(component: &Component) -> Option<ComponentExportIndex> {
 fn check_imports(imports: &[String]) -> Result<(), Rejected> {
     let known = |name: &str| {
         let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-        let expected = if interface.starts_with("wasi:") {
-            "0.2."
-        } else {
-            "0.1."
-        };
+        let expected = if interface.starts_with("wasi:") { "0.2." } else { "0.1." };
         WASI.contains(&interface) && version.starts_with(expected)
     };
-    let mut names: Vec<String> = imports
-        .iter()
-        .filter(|name| !known(name))
-        .cloned()
-        .collect();
+    let mut names: Vec<String> = imports.iter().filter(|name| !known(name)).cloned().collect();
     if names.is_empty() {
         return Ok(());
     }
     shorten(&mut names);
-    Err(Rejected::Imports {
-        names,
-        available: AVAILABLE,
-    })
+    Err(Rejected::Imports { names, available: AVAILABLE })
 }
 
-fn check_exports(
-    component: &Component,
-    exports: &[(String, bool)],
-) -> Result<Vec<Interface>, Rejected> {
-    let exported = |interface: &Interface| {
-        component
-            .get_export_index(None, interface.export())
-            .is_some()
-    };
+fn check_exports(component: &Component, exports: &[(String, bool)]) -> Result<Vec<Interface>, Rejected> {
+    let exported = |interface: &Interface| component.get_export_index(None, interface.export()).is_some();
     let interfaces: Vec<Interface> = Interface::ALL.into_iter().filter(exported).collect();
     let ours = |name: &&(String, bool)| name.1 && name.0.starts_with(PACKAGE);
     // An interface of the contract in a version that is not served would silently never be asked.
     let unserved = exports.iter().filter(ours).find(|(name, _)| {
         let base = name.split('@').next().unwrap_or(name);
-        let served = interfaces
-            .iter()
-            .any(|interface| interface.export().split('@').next() == Some(base));
+        let served = interfaces.iter().any(|interface| interface.export().split('@').next() == Some(base));
         !served
     });
     if let Some((found, _)) = unserved {
         let expected: Vec<&str> = Interface::ALL.into_iter().map(Interface::export).collect();
-        return Err(Rejected::Version {
-            found: found.clone(),
-            expected: expected.join(" or "),
-        });
+        return Err(Rejected::Version { found: found.clone(), expected: expected.join(" or ") });
     }
     if interfaces.is_empty() {
         let mut names: Vec<String> = exports.iter().map(|(name, _)| name.clone()).collect();
         shorten(&mut names);
-        let found = if names.is_empty() {
-            "nothing".to_owned()
-        } else {
-            names.join(", ")
-        };
-        let expected = Interface::ALL
-            .into_iter()
-            .map(|interface| interface.export().to_owned())
-            .collect();
+        let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        let expected = Interface::ALL.into_iter().map(|interface| interface.export().to_owned()).collect();
         return Err(Rejected::NoInterface { expected, found });
     }
     Ok(interfaces)
@@ -331,18 +238,7 @@ mod tests {
         for name in ["room-policy", "a", "geo-block2"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in [
-            "",
-            "-a",
-            "2a",
-            "A",
-            "a_b",
-            "a/b",
-            "..",
-            "a b",
-            "ä",
-            &"a".repeat(65),
-        ] {
+        for name in ["", "-a", "2a", "A", "a_b", "a/b", "..", "a b", "ä", &"a".repeat(65)] {
             assert!(check_name(name).is_err(), "{name}");
         }
     }

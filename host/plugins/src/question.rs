@@ -95,57 +95,32 @@ impl Question for OutputModeQuestion {
 pub(crate) type Params<'a, Q> = (&'a Context, &'a <Q as Question>::Ask);
 
 fn invalid(field: &str, problem: String) -> Result<(), FaultKind> {
-    Err(FaultKind::InvalidAnswer {
-        field: field.to_owned(),
-        problem,
-    })
+    Err(FaultKind::InvalidAnswer { field: field.to_owned(), problem })
 }
 
 /// Text that goes into logs, protocols and pages: of limited length, without control characters.
 fn text(field: &str, text: &str, least: usize, most: usize) -> Result<(), FaultKind> {
     if text.len() < least || text.len() > most {
-        return invalid(
-            field,
-            format!(
-                "has {} bytes, and {least} to {most} are allowed",
-                text.len()
-            ),
-        );
+        return invalid(field, format!("has {} bytes, and {least} to {most} are allowed", text.len()));
     }
     match text.char_indices().find(|(_, c)| c.is_control()) {
-        Some((at, c)) => invalid(
-            field,
-            format!("has the control character {:?} at byte {at}", c),
-        ),
+        Some((at, c)) => invalid(field, format!("has the control character {:?} at byte {at}", c)),
         None => Ok(()),
     }
 }
 
 fn code(field: &str, code: &str) -> Result<(), FaultKind> {
     text(field, code, 1, 64)?;
-    let word = |word: &str| {
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     if code.split('-').all(word) {
         return Ok(());
     }
-    invalid(
-        field,
-        format!(
-            "is {code:?}, and lower-case words joined by hyphens are allowed, such as \"not-live\""
-        ),
-    )
+    invalid(field, format!("is {code:?}, and lower-case words joined by hyphens are allowed, such as \"not-live\""))
 }
 
 fn count(field: &str, count: usize, most: usize) -> Result<(), FaultKind> {
     if count > most {
-        return invalid(
-            field,
-            format!("has {count} entries, and at most {most} are allowed"),
-        );
+        return invalid(field, format!("has {count} entries, and at most {most} are allowed"));
     }
     Ok(())
 }
@@ -175,79 +150,34 @@ mod tests {
     }
 
     fn pair(name: usize, value: usize) -> Pair {
-        Pair {
-            name: "n".repeat(name),
-            value: "v".repeat(value),
-        }
+        Pair { name: "n".repeat(name), value: "v".repeat(value) }
     }
 
     #[test]
     fn a_grant_is_limited() {
         assert_eq!(grant(|_| ()), None);
         assert_eq!(grant(|g| g.labels = vec![pair(64, 256); 16]), None);
-        assert_eq!(
-            grant(|g| g.labels = vec![pair(1, 1); 17]).as_deref(),
-            Some("allow.labels")
-        );
-        assert_eq!(
-            grant(|g| g.labels = vec![pair(65, 1)]).as_deref(),
-            Some("allow.labels.name")
-        );
-        assert_eq!(
-            grant(|g| g.labels = vec![pair(0, 1)]).as_deref(),
-            Some("allow.labels.name")
-        );
-        assert_eq!(
-            grant(|g| g.labels = vec![pair(1, 257)]).as_deref(),
-            Some("allow.labels.value")
-        );
-        assert_eq!(
-            grant(|g| g.role = Some("r".repeat(65))).as_deref(),
-            Some("allow.role")
-        );
-        assert_eq!(
-            grant(|g| g.role = Some("a\nb".into())).as_deref(),
-            Some("allow.role")
-        );
-        assert_eq!(
-            grant(|g| g.permissions = vec!["p".into(); 65]).as_deref(),
-            Some("allow.permissions")
-        );
-        assert_eq!(
-            grant(|g| g.permissions = vec![String::new()]).as_deref(),
-            Some("allow.permissions")
-        );
+        assert_eq!(grant(|g| g.labels = vec![pair(1, 1); 17]).as_deref(), Some("allow.labels"));
+        assert_eq!(grant(|g| g.labels = vec![pair(65, 1)]).as_deref(), Some("allow.labels.name"));
+        assert_eq!(grant(|g| g.labels = vec![pair(0, 1)]).as_deref(), Some("allow.labels.name"));
+        assert_eq!(grant(|g| g.labels = vec![pair(1, 257)]).as_deref(), Some("allow.labels.value"));
+        assert_eq!(grant(|g| g.role = Some("r".repeat(65))).as_deref(), Some("allow.role"));
+        assert_eq!(grant(|g| g.role = Some("a\nb".into())).as_deref(), Some("allow.role"));
+        assert_eq!(grant(|g| g.permissions = vec!["p".into(); 65]).as_deref(), Some("allow.permissions"));
+        assert_eq!(grant(|g| g.permissions = vec![String::new()]).as_deref(), Some("allow.permissions"));
     }
 
     #[test]
     fn a_denial_has_a_code_and_a_reason() {
         let denial = |code: &str, reason: &str| {
-            field::<PolicyQuestion>(Decision::Deny(Denial {
-                code: code.into(),
-                reason: reason.into(),
-            }))
+            field::<PolicyQuestion>(Decision::Deny(Denial { code: code.into(), reason: reason.into() }))
         };
         assert_eq!(denial("not-live", "The room is not live."), None);
-        for code in [
-            "",
-            "Not-live",
-            "not live",
-            "-live",
-            "not--live",
-            &"x".repeat(65),
-        ] {
-            assert_eq!(
-                denial(code, "Why.").as_deref(),
-                Some("deny.code"),
-                "{code:?}"
-            );
+        for code in ["", "Not-live", "not live", "-live", "not--live", &"x".repeat(65)] {
+            assert_eq!(denial(code, "Why.").as_deref(), Some("deny.code"), "{code:?}");
         }
         for reason in ["", "a\r\nb", &"x".repeat(1025)] {
-            assert_eq!(
-                denial("no", reason).as_deref(),
-                Some("deny.reason"),
-                "{reason:?}"
-            );
+            assert_eq!(denial("no", reason).as_deref(), Some("deny.reason"), "{reason:?}");
         }
     }
 
@@ -256,10 +186,7 @@ mod tests {
         let refuse = |reason: String| field::<OutputModeQuestion>(OutputModeAnswer::Refuse(reason));
         assert_eq!(refuse("Not known.".into()), None);
         assert_eq!(refuse("x".repeat(1025)).as_deref(), Some("refuse"));
-        let outputs = Outputs {
-            mode: OutputMode::Cmaf,
-            transcoding_profile: Some(String::new()),
-        };
+        let outputs = Outputs { mode: OutputMode::Cmaf, transcoding_profile: Some(String::new()) };
         assert_eq!(
             field::<OutputModeQuestion>(OutputModeAnswer::UseOutputs(outputs)).as_deref(),
             Some("use-outputs.transcoding-profile")

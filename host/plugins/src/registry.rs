@@ -17,14 +17,8 @@ use wasmtime::component::Linker;
 
 /// The built-in plugins, compiled from `plugins/` by the build script.
 const BUILT_IN: [(Interface, &[u8]); 2] = [
-    (
-        Interface::RoomPolicy,
-        include_bytes!(concat!(env!("OUT_DIR"), "/room-policy.wasm")),
-    ),
-    (
-        Interface::OutputMode,
-        include_bytes!(concat!(env!("OUT_DIR"), "/output-mode.wasm")),
-    ),
+    (Interface::RoomPolicy, include_bytes!(concat!(env!("OUT_DIR"), "/room-policy.wasm"))),
+    (Interface::OutputMode, include_bytes!(concat!(env!("OUT_DIR"), "/output-mode.wasm"))),
 ];
 
 /// A snapshot of the plugins. A call keeps the one that it began with.
@@ -38,19 +32,11 @@ impl Chains {
     /// In the order of their names, and the built-in plugin or its replacement last.
     fn new(all: BTreeMap<String, Arc<Plugin>>) -> Chains {
         let chain = |interface: Interface| {
-            let serving = all
-                .values()
-                .filter(|plugin| plugin.serves.contains(&interface));
-            let (last, first): (Vec<_>, Vec<_>) = serving
-                .cloned()
-                .partition(|plugin| plugin.identity.name == interface.name());
+            let serving = all.values().filter(|plugin| plugin.serves.contains(&interface));
+            let (last, first): (Vec<_>, Vec<_>) = serving.cloned().partition(|plugin| plugin.identity.name == interface.name());
             first.into_iter().chain(last).collect()
         };
-        Chains {
-            policy: chain(Interface::RoomPolicy),
-            output_mode: chain(Interface::OutputMode),
-            all,
-        }
+        Chains { policy: chain(Interface::RoomPolicy), output_mode: chain(Interface::OutputMode), all }
     }
 }
 
@@ -75,21 +61,12 @@ struct Loader {
 impl Loader {
     fn new(config: Config) -> Result<Loader, OpenError> {
         let engine = engine::engine(&config)?;
-        let linker = engine::linker(&engine).map_err(|error| OpenError::Engine {
-            reason: format!("{error:#}"),
-        })?;
+        let linker = engine::linker(&engine).map_err(|error| OpenError::Engine { reason: format!("{error:#}") })?;
         let storage = match &config.data_dir {
-            Some(dir) => Some(Arc::new(Storage::open(
-                dir,
-                engine::compatibility(&engine),
-            )?)),
+            Some(dir) => Some(Arc::new(Storage::open(dir, engine::compatibility(&engine))?)),
             None => None,
         };
-        Ok(Loader {
-            config,
-            linker,
-            storage,
-        })
+        Ok(Loader { config, linker, storage })
     }
 
     /// Compiles a component, or takes it from the cache, and tries it.
@@ -99,10 +76,7 @@ impl Loader {
         let (engine, storage) = (self.linker.engine().clone(), self.storage.clone());
         let of = digest.clone();
         let compiling = tokio::task::spawn_blocking(move || {
-            if let Some(component) = storage
-                .as_ref()
-                .and_then(|storage| storage.compiled_component(&engine, &of))
-            {
+            if let Some(component) = storage.as_ref().and_then(|storage| storage.compiled_component(&engine, &of)) {
                 return Ok(component);
             }
             let component = compile(&engine, &bytes)?;
@@ -114,9 +88,7 @@ impl Loader {
         let component = match compiling.await {
             Ok(compiled) => compiled?,
             Err(error) => {
-                return Err(Rejected::Invalid {
-                    reason: format!("the compiler failed on it: {error}"),
-                });
+                return Err(Rejected::Invalid { reason: format!("the compiler failed on it: {error}") });
             }
         };
         load(component, &self.linker, &self.config.limits, digest, size).await
@@ -131,22 +103,12 @@ impl Registry {
         let mut built_in = Vec::new();
         for (interface, bytes) in BUILT_IN {
             let name = interface.name();
-            let failed = |source| OpenError::BuiltIn {
-                name,
-                source: Box::new(source),
-            };
-            let loaded = loader
-                .load(Bytes::from_static(bytes))
-                .await
-                .map_err(failed)?;
-            built_in.push(Arc::new(
-                Plugin::new(name, loaded, true, now).map_err(failed)?,
-            ));
+            let failed = |source| OpenError::BuiltIn { name, source: Box::new(source) };
+            let loaded = loader.load(Bytes::from_static(bytes)).await.map_err(failed)?;
+            built_in.push(Arc::new(Plugin::new(name, loaded, true, now).map_err(failed)?));
         }
-        let mut all: BTreeMap<String, Arc<Plugin>> = built_in
-            .iter()
-            .map(|plugin| (plugin.identity.name.clone(), Arc::clone(plugin)))
-            .collect();
+        let mut all: BTreeMap<String, Arc<Plugin>> =
+            built_in.iter().map(|plugin| (plugin.identity.name.clone(), Arc::clone(plugin))).collect();
         let mut index = Index::default();
         if let Some(storage) = &loader.storage {
             index = storage.index()?;
@@ -157,13 +119,8 @@ impl Registry {
                     index: storage.index_path(),
                     source: Box::new(source),
                 };
-                let bytes = storage
-                    .read_component(&entry.digest, loader.config.max_component_size)
-                    .map_err(rejected);
-                let loaded = loader
-                    .load(bytes.map_err(failed)?.into())
-                    .await
-                    .map_err(failed)?;
+                let bytes = storage.read_component(&entry.digest, loader.config.max_component_size).map_err(rejected);
+                let loaded = loader.load(bytes.map_err(failed)?.into()).await.map_err(failed)?;
                 let uploaded_at = SystemTime::UNIX_EPOCH + Duration::from_millis(entry.uploaded_at);
                 let plugin = Plugin::new(name, loaded, false, uploaded_at).map_err(failed)?;
                 all.insert(name.clone(), Arc::new(plugin));
@@ -177,10 +134,7 @@ impl Registry {
                 limits: loader.config.limits.clone(),
                 turns: Arc::new(Semaphore::new((cores / 2).max(1))),
             },
-            permits: Permits::new(
-                loader.config.max_concurrent_calls,
-                loader.config.max_waiting_calls,
-            ),
+            permits: Permits::new(loader.config.max_concurrent_calls, loader.config.max_waiting_calls),
             chains: ArcSwap::from_pointee(Chains::new(all)),
             built_in,
             loader,
@@ -194,12 +148,7 @@ impl Registry {
     }
 
     pub(crate) fn list(&self) -> Vec<PluginInfo> {
-        self.chains
-            .load()
-            .all
-            .values()
-            .map(|plugin| plugin.info())
-            .collect()
+        self.chains.load().all.values().map(|plugin| plugin.info()).collect()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<PluginInfo> {
@@ -217,54 +166,32 @@ impl Registry {
         }
         let loaded = self.loader.load(component.clone()).await?;
         // Milliseconds, as the index keeps it, so that a restart does not change it.
-        let uploaded_at = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis();
+        let uploaded_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let uploaded_at = u64::try_from(uploaded_at).unwrap_or(u64::MAX);
         let loaded_at = SystemTime::UNIX_EPOCH + Duration::from_millis(uploaded_at);
         let plugin = Arc::new(Plugin::new(name, loaded, false, loaded_at)?);
         let digest = plugin.identity.digest.clone();
         let mut changed = index.clone();
-        changed.plugins.insert(
-            name.to_owned(),
-            Entry {
-                digest: digest.clone(),
-                uploaded_at,
-            },
-        );
-        self.store(Some((digest, component)), &changed)
-            .await
-            .map_err(rejected)?;
+        changed.plugins.insert(name.to_owned(), Entry { digest: digest.clone(), uploaded_at });
+        self.store(Some((digest, component)), &changed).await.map_err(rejected)?;
         *index = changed;
         let info = plugin.info();
         let mut all = self.chains().all.clone();
         all.insert(name.to_owned(), plugin);
         self.swap(all).await;
-        tracing::info!(
-            plugin = name,
-            digest = info.component.digest,
-            "plugin uploaded"
-        );
+        tracing::info!(plugin = name, digest = info.component.digest, "plugin uploaded");
         Ok(info)
     }
 
     /// Takes an uploaded plugin away.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), RemoveError> {
         let mut index = self.index.lock().await;
-        let built_in = self
-            .built_in
-            .iter()
-            .find(|plugin| plugin.identity.name == name);
+        let built_in = self.built_in.iter().find(|plugin| plugin.identity.name == name);
         let mut changed = index.clone();
         if changed.plugins.remove(name).is_none() {
             return Err(match built_in {
-                Some(_) => RemoveError::BuiltIn {
-                    name: name.to_owned(),
-                },
-                None => RemoveError::NotFound {
-                    name: name.chars().take(80).collect(),
-                },
+                Some(_) => RemoveError::BuiltIn { name: name.to_owned() },
+                None => RemoveError::NotFound { name: name.chars().take(80).collect() },
             });
         }
         let stored = self.store(None, &changed).await;
@@ -280,11 +207,7 @@ impl Registry {
         Ok(())
     }
 
-    async fn store(
-        &self,
-        component: Option<(String, Bytes)>,
-        index: &Index,
-    ) -> Result<(), StorageError> {
+    async fn store(&self, component: Option<(String, Bytes)>, index: &Index) -> Result<(), StorageError> {
         let Some(storage) = self.loader.storage.clone() else {
             return Ok(());
         };
@@ -310,24 +233,14 @@ impl Registry {
 /// Loads a component as an upload would, in an engine of its own.
 pub(crate) async fn check(config: &Config, component: Bytes) -> Result<Inspection, Rejected> {
     check_size(config, &component)?;
-    let config = Config {
-        data_dir: None,
-        max_concurrent_calls: 1,
-        ..config.clone()
-    };
-    let loader = Loader::new(config).map_err(|error| Rejected::Needs {
-        reason: error.to_string(),
-    })?;
+    let config = Config { data_dir: None, max_concurrent_calls: 1, ..config.clone() };
+    let loader = Loader::new(config).map_err(|error| Rejected::Needs { reason: error.to_string() })?;
     Ok(loader.load(component).await?.inspection)
 }
 
 fn check_size(config: &Config, component: &[u8]) -> Result<(), Rejected> {
     let (size, limit) = (component.len(), config.max_component_size);
-    if size > limit {
-        Err(Rejected::TooLarge { size, limit })
-    } else {
-        Ok(())
-    }
+    if size > limit { Err(Rejected::TooLarge { size, limit }) } else { Ok(()) }
 }
 
 fn rejected(StorageError { path, reason }: StorageError) -> Rejected {
@@ -335,10 +248,7 @@ fn rejected(StorageError { path, reason }: StorageError) -> Rejected {
 }
 
 fn used(all: &BTreeMap<String, Arc<Plugin>>, built_in: &[Arc<Plugin>]) -> Vec<String> {
-    all.values()
-        .chain(built_in)
-        .map(|plugin| plugin.identity.digest.clone())
-        .collect()
+    all.values().chain(built_in).map(|plugin| plugin.identity.digest.clone()).collect()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

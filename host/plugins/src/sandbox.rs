@@ -31,20 +31,9 @@ struct System {
 
 impl Sandbox {
     /// A store for one call of a plugin, with all its limits set.
-    pub(crate) fn store(
-        engine: &wasmtime::Engine,
-        limits: &CallLimits,
-        identity: &Arc<Identity>,
-        call: &str,
-    ) -> Store<Sandbox> {
+    pub(crate) fn store(engine: &wasmtime::Engine, limits: &CallLimits, identity: &Arc<Identity>, call: &str) -> Store<Sandbox> {
         let sandbox = Sandbox {
-            account: Account {
-                limit: limits.memory,
-                used: 0,
-                tables: 0,
-                peak: 0,
-                refused: false,
-            },
+            account: Account { limit: limits.memory, used: 0, tables: 0, peak: 0, refused: false },
             identity: Arc::clone(identity),
             call: call.to_owned(),
             log_lines: limits.log_lines,
@@ -62,9 +51,7 @@ impl Sandbox {
 
     /// The last lines that the guest wrote to its standard error, where a panic leaves its message.
     pub(crate) fn last_words(&self) -> Option<String> {
-        self.system
-            .as_ref()
-            .and_then(|system| system.log.last_words())
+        self.system.as_ref().and_then(|system| system.log.last_words())
     }
 }
 
@@ -83,10 +70,7 @@ impl WasiView for Sandbox {
             table.set_max_capacity(MAX_HANDLES);
             Box::new(System { wasi, table, log })
         });
-        WasiCtxView {
-            ctx: &mut system.wasi,
-            table: &mut system.table,
-        }
+        WasiCtxView { ctx: &mut system.wasi, table: &mut system.table }
     }
 }
 
@@ -108,12 +92,7 @@ impl Account {
 }
 
 impl ResourceLimiter for Account {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let used = self.used.saturating_add(desired.saturating_sub(current));
         if used > self.limit {
             self.refused = true;
@@ -129,12 +108,7 @@ impl ResourceLimiter for Account {
         Ok(())
     }
 
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let tables = self.tables.saturating_add(desired.saturating_sub(current));
         if tables > MAX_TABLE_ENTRIES {
             self.refused = true;

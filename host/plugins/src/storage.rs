@@ -51,20 +51,9 @@ pub(crate) struct StorageError {
 impl Storage {
     /// Opens the directory, making it if it is missing.
     pub(crate) fn open(dir: &Path, compatibility: String) -> Result<Storage, OpenError> {
-        let failed = |path: &Path, error: io::Error| OpenError::Directory {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        };
-        let mut storage = Storage {
-            dir: dir.to_owned(),
-            compatibility,
-            private: true,
-        };
-        for dir in [
-            storage.dir.clone(),
-            storage.components(),
-            storage.compiled(),
-        ] {
+        let failed = |path: &Path, error: io::Error| OpenError::Directory { path: path.to_owned(), reason: error.to_string() };
+        let mut storage = Storage { dir: dir.to_owned(), compatibility, private: true };
+        for dir in [storage.dir.clone(), storage.components(), storage.compiled()] {
             private_dir(&dir).map_err(|error| failed(&dir, error))?;
         }
         storage.private = is_private(&storage.dir) && is_private(&storage.compiled());
@@ -95,33 +84,23 @@ impl Storage {
     }
 
     fn compiled_path(&self, digest: &str) -> PathBuf {
-        self.compiled()
-            .join(format!("{}-{}.cwasm", plain(digest), self.compatibility))
+        self.compiled().join(format!("{}-{}.cwasm", plain(digest), self.compatibility))
     }
 
     /// The index; an empty one when nothing was ever uploaded.
     pub(crate) fn index(&self) -> Result<Index, OpenError> {
         let path = self.index_path();
-        let failed = |reason: String| OpenError::Index {
-            path: path.clone(),
-            reason,
-        };
+        let failed = |reason: String| OpenError::Index { path: path.clone(), reason };
         let bytes = match read_limited(&path, MAX_INDEX) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Index::default()),
             Err(error) => return Err(failed(error.to_string())),
         };
-        let index: Index =
-            serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+        let index: Index = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
         for (name, entry) in &index.plugins {
             let digits = entry.digest.strip_prefix("sha256:").unwrap_or_default();
-            if crate::plugin::check_name(name).is_err()
-                || digits.len() != 64
-                || !digits.bytes().all(|b| b.is_ascii_hexdigit())
-            {
-                return Err(failed(format!(
-                    "the entry {name:?} has a wrong name or digest"
-                )));
+            if crate::plugin::check_name(name).is_err() || digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(failed(format!("the entry {name:?} has a wrong name or digest")));
             }
         }
         Ok(index)
@@ -129,38 +108,22 @@ impl Storage {
 
     pub(crate) fn write_index(&self, index: &Index) -> Result<(), StorageError> {
         let path = self.index_path();
-        let write =
-            || -> io::Result<()> { write_atomic(&path, &[&serde_json::to_vec_pretty(index)?]) };
-        write().map_err(|error| StorageError {
-            path: path.clone(),
-            reason: error.to_string(),
-        })
+        let write = || -> io::Result<()> { write_atomic(&path, &[&serde_json::to_vec_pretty(index)?]) };
+        write().map_err(|error| StorageError { path: path.clone(), reason: error.to_string() })
     }
 
     pub(crate) fn write_component(&self, digest: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let path = self.component_path(digest);
-        write_atomic(&path, &[bytes]).map_err(|error| StorageError {
-            path,
-            reason: error.to_string(),
-        })
+        write_atomic(&path, &[bytes]).map_err(|error| StorageError { path, reason: error.to_string() })
     }
 
     /// An uploaded component; its digest has been checked.
-    pub(crate) fn read_component(
-        &self,
-        digest: &str,
-        limit: usize,
-    ) -> Result<Vec<u8>, StorageError> {
+    pub(crate) fn read_component(&self, digest: &str, limit: usize) -> Result<Vec<u8>, StorageError> {
         let path = self.component_path(digest);
-        let failed = |reason: String| StorageError {
-            path: path.clone(),
-            reason,
-        };
+        let failed = |reason: String| StorageError { path: path.clone(), reason };
         let bytes = read_limited(&path, limit as u64).map_err(|error| failed(error.to_string()))?;
         if crate::plugin::digest(&bytes) != digest {
-            return Err(failed(
-                "the file is damaged: its digest is not the one in its name".to_owned(),
-            ));
+            return Err(failed("the file is damaged: its digest is not the one in its name".to_owned()));
         }
         Ok(bytes)
     }
@@ -169,14 +132,8 @@ impl Storage {
     pub(crate) fn prune(&self, used: &[String]) {
         let keep: Vec<&str> = used.iter().map(|digest| plain(digest)).collect();
         let suffix = format!("-{}.cwasm", self.compatibility);
-        delete_others(&self.components(), |name| {
-            name.strip_suffix(".wasm")
-                .is_some_and(|stem| keep.contains(&stem))
-        });
-        delete_others(&self.compiled(), |name| {
-            name.strip_suffix(&suffix)
-                .is_some_and(|stem| keep.contains(&stem))
-        });
+        delete_others(&self.components(), |name| name.strip_suffix(".wasm").is_some_and(|stem| keep.contains(&stem)));
+        delete_others(&self.compiled(), |name| name.strip_suffix(&suffix).is_some_and(|stem| keep.contains(&stem)));
     }
 
     /// A compiled module of this engine. None when there is none, when it is damaged, or when it is not surely ours.
@@ -211,14 +168,10 @@ impl Storage {
             return;
         }
         let path = self.compiled_path(digest);
-        let written = component
-            .serialize()
-            .map_err(|error| error.to_string())
-            .and_then(|module| {
-                let sum = Sha256::digest(&module);
-                write_atomic(&path, &[CACHE_MAGIC, &sum, &module])
-                    .map_err(|error| error.to_string())
-            });
+        let written = component.serialize().map_err(|error| error.to_string()).and_then(|module| {
+            let sum = Sha256::digest(&module);
+            write_atomic(&path, &[CACHE_MAGIC, &sum, &module]).map_err(|error| error.to_string())
+        });
         if let Err(error) = written {
             tracing::warn!(file = %path.display(), %error, "a compiled plugin can't be cached");
         }
@@ -244,22 +197,15 @@ fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!(
-            "the file is larger than {limit} bytes"
-        )));
+        return Err(io::Error::other(format!("the file is larger than {limit} bytes")));
     }
     Ok(bytes)
 }
 
 /// Writes a file beside `path`, makes sure of it on the disk, and renames it.
 fn write_atomic(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let dir = path
-        .parent()
-        .ok_or_else(|| io::Error::other("the path has no directory"))?;
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("file");
+    let dir = path.parent().ok_or_else(|| io::Error::other("the path has no directory"))?;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
     // The caller writes one file at a time; what an earlier process left behind is overwritten.
     let beside = dir.join(format!("{name}.new"));
     let _ = fs::remove_file(&beside);
@@ -277,11 +223,7 @@ fn write_atomic(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
 #[cfg(unix)]
 fn private_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 #[cfg(not(unix))]
@@ -292,10 +234,7 @@ fn private_file(path: &Path) -> io::Result<File> {
 #[cfg(unix)]
 fn private_dir(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[cfg(not(unix))]
@@ -351,14 +290,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut index = Index::default();
         assert_eq!(storage(dir.path()).index().unwrap(), index);
-        let entry = Entry {
-            digest: digest(b"a"),
-            uploaded_at: 7,
-        };
+        let entry = Entry { digest: digest(b"a"), uploaded_at: 7 };
         index.plugins.insert("room-policy".into(), entry);
-        storage(dir.path())
-            .write_index(&index)
-            .unwrap_or_else(|error| panic!("{}", error.reason));
+        storage(dir.path()).write_index(&index).unwrap_or_else(|error| panic!("{}", error.reason));
         assert_eq!(storage(dir.path()).index().unwrap(), index);
     }
 
@@ -384,21 +318,10 @@ mod tests {
         let storage = storage(dir.path());
         let digest = digest(b"component");
         assert!(storage.write_component(&digest, b"component").is_ok());
-        assert_eq!(
-            storage.read_component(&digest, 100).ok().as_deref(),
-            Some(b"component".as_slice())
-        );
-        assert!(
-            storage
-                .read_component(&digest, 5)
-                .is_err_and(|error| error.reason.contains("larger than 5"))
-        );
+        assert_eq!(storage.read_component(&digest, 100).ok().as_deref(), Some(b"component".as_slice()));
+        assert!(storage.read_component(&digest, 5).is_err_and(|error| error.reason.contains("larger than 5")));
         fs::write(storage.component_path(&digest), b"computer!").unwrap();
-        assert!(
-            storage
-                .read_component(&digest, 100)
-                .is_err_and(|error| error.reason.contains("damaged"))
-        );
+        assert!(storage.read_component(&digest, 100).is_err_and(|error| error.reason.contains("damaged")));
     }
 
     #[test]

@@ -13,31 +13,12 @@ fn main() {
     let built = guests::build(
         &plugins,
         &["-p", "flyloft-test-guests", "--examples"],
+        &["Cargo.toml", "Cargo.lock", ".cargo", "sdk", "test-guests", "../wit"],
         &[
-            "Cargo.toml",
-            "Cargo.lock",
-            ".cargo",
-            "sdk",
-            "test-guests",
-            "../wit",
-        ],
-        &[
-            Guest {
-                artifact: "examples/hostile",
-                name: "hostile",
-            },
-            Guest {
-                artifact: "examples/always_cmaf",
-                name: "always-cmaf",
-            },
-            Guest {
-                artifact: "examples/abstain",
-                name: "abstain",
-            },
-            Guest {
-                artifact: "examples/both",
-                name: "both",
-            },
+            Guest { artifact: "examples/hostile", name: "hostile" },
+            Guest { artifact: "examples/always_cmaf", name: "always-cmaf" },
+            Guest { artifact: "examples/abstain", name: "abstain" },
+            Guest { artifact: "examples/both", name: "both" },
         ],
     );
     if let Err(error) = built {

@@ -12,7 +12,11 @@ use crate::config::{Config, LogFormat};
 /// Broadcasters push RTMP, viewers watch by RTMP, HTTP-FLV, HLS and MPEG-DASH, backends drive rooms by REST, and sandboxed
 /// components that you can replace while the server runs decide who may do what.
 #[derive(Debug, Parser)]
-#[command(name = "flyloft", version, after_help = "Try `flyloft demo` first: it starts everything with a test picture and prints where to watch.")]
+#[command(
+    name = "flyloft",
+    version,
+    after_help = "Try `flyloft demo` first: it starts everything with a test picture and prints where to watch."
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -123,12 +123,7 @@ impl Default for Http {
 
 impl Default for Rtmp {
     fn default() -> Self {
-        Self {
-            listen: "0.0.0.0:1935".into(),
-            tls_listen: String::new(),
-            public_url: String::new(),
-            max_connections: 20_000,
-        }
+        Self { listen: "0.0.0.0:1935".into(), tls_listen: String::new(), public_url: String::new(), max_connections: 20_000 }
     }
 }
 
@@ -308,8 +303,12 @@ fn set(table: &mut Table, known: &Table, path: &str, text: String) -> Result<()>
         }
         (Some(known), None) => {
             let value = match known {
-                Value::Integer(_) => Value::Integer(text.parse().with_context(|| format!("{path}: {text:?} is no whole number"))?),
-                Value::Boolean(_) => Value::Boolean(text.parse().with_context(|| format!("{path}: {text:?} is not true or false"))?),
+                Value::Integer(_) => {
+                    Value::Integer(text.parse().with_context(|| format!("{path}: {text:?} is no whole number"))?)
+                }
+                Value::Boolean(_) => {
+                    Value::Boolean(text.parse().with_context(|| format!("{path}: {text:?} is not true or false"))?)
+                }
                 _ => Value::String(text),
             };
             table.insert(key.to_owned(), value);

@@ -1,8 +1,8 @@
 //! The HTTP side: media, pages, the REST API and operations on one address.
 
 pub mod access;
-pub mod connection;
 mod cmaf;
+pub mod connection;
 mod flv;
 mod ops;
 mod pages;
@@ -37,7 +37,9 @@ pub fn router(site: Arc<Site>, api: Router) -> Router {
         .route("/live/{name}", get(flv_by_name))
         .route("/live/{name}/{*path}", get(cmaf_by_path))
         .route("/time", get(time))
-        .layer(CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any).expose_headers(Any));
+        .layer(
+            CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any).expose_headers(Any),
+        );
     Router::new()
         .route("/", get(|headers: HeaderMap| async move { page("index.html", &headers) }))
         .route("/watch/{room}", get(|headers: HeaderMap| async move { page("watch.html", &headers) }))
@@ -68,7 +70,8 @@ async fn cmaf_by_path(State(site): State<Arc<Site>>, Path((name, path)): Path<(S
 
 /// The time for players of DASH (`urn:mpeg:dash:utc:http-xsdate:2014`).
 async fn time() -> Response {
-    ([(header::CONTENT_TYPE, "text/plain"), (header::CACHE_CONTROL, "no-store")], jiff::Timestamp::now().to_string()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain"), (header::CACHE_CONTROL, "no-store")], jiff::Timestamp::now().to_string())
+        .into_response()
 }
 
 async fn file(request: Request) -> Response {
@@ -76,7 +79,8 @@ async fn file(request: Request) -> Response {
 }
 
 fn page(name: &str, headers: &HeaderMap) -> Response {
-    pages::serve(name, headers).unwrap_or_else(|| problem::not_found("there is nothing here: the rooms are at /, the API at /v1/docs"))
+    pages::serve(name, headers)
+        .unwrap_or_else(|| problem::not_found("there is nothing here: the rooms are at /, the API at /v1/docs"))
 }
 
 fn peer(request: &Request) -> Option<Peer> {

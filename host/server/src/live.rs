@@ -180,7 +180,9 @@ impl Live {
     fn open(&self, name: &str, outputs: Outputs) -> Arc<LiveStream> {
         let stream = Stream::new(name, self.settings.ring);
         let stamp = crate::secret::random_name();
-        let window = outputs.cmaf.then(|| segments::start(Arc::clone(&stream), SegmenterConfig { stamp: stamp.clone(), ..self.settings.segmenter.clone() }));
+        let window = outputs.cmaf.then(|| {
+            segments::start(Arc::clone(&stream), SegmenterConfig { stamp: stamp.clone(), ..self.settings.segmenter.clone() })
+        });
         let live = Arc::new(LiveStream {
             fanout: Fanout::new(Arc::clone(&stream), self.settings.fanout),
             stream,

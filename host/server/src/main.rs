@@ -97,7 +97,8 @@ impl Stop {
 
 fn start_log(config: &Config, quiet: bool) -> Result<()> {
     let level = if quiet { "warn" } else { config.log.level.as_str() };
-    let filter = EnvFilter::try_new(level).with_context(|| format!("log.level = {level:?} is no filter: try info or flyloft=debug,info"))?;
+    let filter = EnvFilter::try_new(level)
+        .with_context(|| format!("log.level = {level:?} is no filter: try info or flyloft=debug,info"))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Pretty => log.init(),

@@ -258,8 +258,8 @@ impl Listeners {
         if let Some((listener, _)) = self.rtmp {
             let rtmp = rtmp.clone();
             accept(listener, Arc::clone(&rtmp_seats), stop, tasks, move |socket, remote, stop| {
-                let served = rtmp::serve_plain(socket, remote, rtmp.clone(), stop);
-                async move { report(remote, served.await) }
+                let rtmp = rtmp.clone();
+                async move { report(remote, rtmp::serve_plain(socket, remote, rtmp, stop).await) }
             });
         }
         if let Some((listener, _)) = self.rtmps {
@@ -302,10 +302,10 @@ fn bind(key: &str, address: &str) -> Result<Option<Bound>> {
 /// Accepts connections until the server stops; no more than `seats` at a time, the rest wait in the kernel.
 fn accept<F, C>(listener: TcpListener, seats: Arc<Semaphore>, stop: &CancellationToken, tasks: &TaskTracker, serve: F)
 where
-    F: Fn(TcpStream, SocketAddr, CancellationToken) -> C + Send + 'static,
+    F: Fn(TcpStream, SocketAddr, CancellationToken) -> C + Send + Sync + 'static,
     C: Future<Output = ()> + Send + 'static,
 {
-    let (stop, tracker) = (stop.clone(), tasks.clone());
+    let (stop, tracker, serve) = (stop.clone(), tasks.clone(), Arc::new(serve));
     tasks.spawn(async move {
         loop {
             let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
@@ -315,9 +315,10 @@ where
             };
             match accepted {
                 Ok((socket, remote)) => {
-                    let served = serve(socket, remote, stop.clone());
+                    let (serve, stop) = (Arc::clone(&serve), stop.clone());
+                    // Called inside: a future that is moved into another one takes its room twice.
                     tracker.spawn(async move {
-                        served.await;
+                        serve(socket, remote, stop).await;
                         drop(seat);
                     });
                 }
@@ -330,7 +331,11 @@ where
     });
 }
 
-async fn tls_accept(acceptor: &TlsAcceptor, socket: TcpStream, remote: SocketAddr) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+async fn tls_accept(
+    acceptor: &TlsAcceptor,
+    socket: TcpStream,
+    remote: SocketAddr,
+) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
     let _ = socket.set_nodelay(true);
     match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(socket)).await {
         Ok(Ok(socket)) => Some(socket),

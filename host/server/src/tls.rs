@@ -31,7 +31,8 @@ fn read(certificate: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>,
         .and_then(Iterator::collect)
         .with_context(|| format!("cannot read a PEM certificate from {}", certificate.display()))?;
     anyhow::ensure!(!chain.is_empty(), "{} contains no certificate", certificate.display());
-    let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("cannot read a PEM private key from {}", key.display()))?;
+    let key =
+        PrivateKeyDer::from_pem_file(key).with_context(|| format!("cannot read a PEM private key from {}", key.display()))?;
     Ok((chain, key))
 }
 

@@ -8,10 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 async fn mode(plugins: &Plugins) -> (OutputMode, String) {
-    let decided = plugins
-        .resolve_output_mode(&context(), &output_request(Some("RTMP"), None))
-        .await
-        .unwrap();
+    let decided = plugins.resolve_output_mode(&context(), &output_request(Some("RTMP"), None)).await.unwrap();
     match decided.answer {
         OutputModeAnswer::UseOutputs(outputs) => (outputs.mode, decided.plugin),
         other => panic!("{other:?}"),
@@ -22,40 +19,22 @@ async fn mode(plugins: &Plugins) -> (OutputMode, String) {
 async fn a_replacement_answers_from_the_next_call_and_goes_again() {
     let plugins = plugins();
     let built_in = plugins.get("output-mode").unwrap();
-    assert_eq!(
-        mode(&plugins).await,
-        (OutputMode::Rtmp, "output-mode".into())
-    );
-    let info = plugins
-        .put("output-mode", ALWAYS_CMAF.into())
-        .await
-        .unwrap();
+    assert_eq!(mode(&plugins).await, (OutputMode::Rtmp, "output-mode".into()));
+    let info = plugins.put("output-mode", ALWAYS_CMAF.into()).await.unwrap();
     assert!(!info.built_in);
     assert_ne!(info.component.digest, built_in.component.digest);
-    assert_eq!(
-        mode(&plugins).await,
-        (OutputMode::Cmaf, "output-mode".into())
-    );
+    assert_eq!(mode(&plugins).await, (OutputMode::Cmaf, "output-mode".into()));
     assert_eq!(plugins.list().len(), 2);
     plugins.remove("output-mode").await.unwrap();
-    assert_eq!(
-        mode(&plugins).await,
-        (OutputMode::Rtmp, "output-mode".into())
-    );
+    assert_eq!(mode(&plugins).await, (OutputMode::Rtmp, "output-mode".into()));
     assert!(plugins.get("output-mode").unwrap().built_in);
 }
 
 #[tokio::test]
 async fn only_what_was_uploaded_can_be_removed() {
     let plugins = plugins();
-    assert!(matches!(
-        plugins.remove("room-policy").await,
-        Err(RemoveError::BuiltIn { .. })
-    ));
-    assert!(matches!(
-        plugins.remove("nobody").await,
-        Err(RemoveError::NotFound { .. })
-    ));
+    assert!(matches!(plugins.remove("room-policy").await, Err(RemoveError::BuiltIn { .. })));
+    assert!(matches!(plugins.remove("nobody").await, Err(RemoveError::NotFound { .. })));
 }
 
 #[tokio::test]
@@ -68,22 +47,12 @@ async fn other_names_stand_before_the_built_in_ones_in_their_order() {
     plugins.put("ant", ALWAYS_CMAF.into()).await.unwrap();
     assert_eq!(mode(&plugins).await, (OutputMode::Cmaf, "ant".into()));
     // What it has no opinion about goes on to the built-in policy.
-    let request = PushOutRequest {
-        room: None,
-        stream: "s".into(),
-        target: "rtmp://live.example".into(),
-    };
-    let decided = plugins
-        .decide(&context(), &Action::PushOut(request))
-        .await
-        .unwrap();
+    let request = PushOutRequest { room: None, stream: "s".into(), target: "rtmp://live.example".into() };
+    let decided = plugins.decide(&context(), &Action::PushOut(request)).await.unwrap();
     assert_eq!(decided.plugin, "room-policy");
     plugins.remove("ant").await.unwrap();
     plugins.remove("zebra").await.unwrap();
-    assert_eq!(
-        mode(&plugins).await,
-        (OutputMode::Rtmp, "output-mode".into())
-    );
+    assert_eq!(mode(&plugins).await, (OutputMode::Rtmp, "output-mode".into()));
 }
 
 #[tokio::test]
@@ -92,10 +61,7 @@ async fn under_a_built_in_name_only_that_interface_is_asked() {
     let info = plugins.put("room-policy", BOTH.into()).await.unwrap();
     assert_eq!(info.serves, [Interface::RoomPolicy]);
     assert_eq!(info.component.interfaces, Interface::ALL);
-    let decided = plugins
-        .resolve_output_mode(&context(), &output_request(None, None))
-        .await
-        .unwrap();
+    let decided = plugins.resolve_output_mode(&context(), &output_request(None, None)).await.unwrap();
     assert_eq!(decided.plugin, "output-mode");
 }
 
@@ -106,14 +72,8 @@ async fn when_nobody_has_an_opinion_the_answer_says_so() {
     plugins.put("output-mode", ABSTAIN.into()).await.unwrap();
     let decided = plugins.decide(&context(), &publish("s")).await.unwrap();
     assert_eq!(decided.plugin, "room-policy");
-    assert!(
-        matches!(&decided.answer, Decision::Deny(denial) if denial.code == "no-opinion"),
-        "{decided:?}"
-    );
-    let decided = plugins
-        .resolve_output_mode(&context(), &output_request(Some("RTMP"), None))
-        .await
-        .unwrap();
+    assert!(matches!(&decided.answer, Decision::Deny(denial) if denial.code == "no-opinion"), "{decided:?}");
+    let decided = plugins.resolve_output_mode(&context(), &output_request(Some("RTMP"), None)).await.unwrap();
     assert_eq!(decided.answer, OutputModeAnswer::Abstain);
 }
 
@@ -138,18 +98,12 @@ async fn no_call_is_lost_while_plugins_are_replaced() {
         })
         .collect();
     for _ in 0..10 {
-        let info = plugins
-            .put("output-mode", ALWAYS_CMAF.into())
-            .await
-            .unwrap();
+        let info = plugins.put("output-mode", ALWAYS_CMAF.into()).await.unwrap();
         // Its counters begin at zero, so calls on it show there.
         while plugins.get("output-mode").unwrap().counters.calls < 50 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(
-            plugins.get("output-mode").unwrap().component,
-            info.component
-        );
+        assert_eq!(plugins.get("output-mode").unwrap().component, info.component);
         plugins.remove("output-mode").await.unwrap();
         let before = plugins.get("output-mode").unwrap().counters.calls;
         while plugins.get("output-mode").unwrap().counters.calls < before + 50 {
@@ -181,9 +135,6 @@ async fn a_call_under_way_finishes_on_the_plugin_that_it_began_with() {
     let replaced = plugins.put("room-policy", BOTH.into()).await.unwrap();
     let decided = call.await.unwrap().unwrap();
     let allowed = matches!(decided.answer, Decision::Allow(_));
-    assert!(
-        (decided.digest == old && allowed)
-            || (decided.digest == replaced.component.digest && !allowed)
-    );
+    assert!((decided.digest == old && allowed) || (decided.digest == replaced.component.digest && !allowed));
     assert_eq!(verdict(&plugins, publish("slow")).await, Err("both".into()));
 }

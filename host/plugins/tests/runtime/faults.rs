@@ -21,10 +21,7 @@ async fn hostile() -> Plugins {
 /// Asks for one misbehaviour, then for a healthy answer.
 async fn provoke(plugins: &Plugins, how: &str) -> FaultKind {
     let kind = fault(plugins, publish(how)).await;
-    assert!(
-        verdict(plugins, publish("healthy")).await.is_ok(),
-        "no healthy call after {how}"
-    );
+    assert!(verdict(plugins, publish("healthy")).await.is_ok(), "no healthy call after {how}");
     kind
 }
 
@@ -47,31 +44,21 @@ async fn an_endless_loop_ends_at_the_deadline_and_blocks_nobody() {
     // The first turn comes before the loop begins.
     assert!(turns >= 2, "{turns}");
     assert!(verdict(&plugins, publish("healthy")).await.is_ok());
-    assert_eq!(
-        plugins.get("room-policy").unwrap().counters.faults.deadline,
-        1
-    );
+    assert_eq!(plugins.get("room-policy").unwrap().counters.faults.deadline, 1);
 }
 
 #[tokio::test]
 async fn a_guest_that_sleeps_ends_at_the_deadline() {
     let mut config = config();
     config.limits.deadline = Duration::from_millis(60);
-    assert_eq!(
-        provoke(&hostile_with(config).await, "sleep").await,
-        FaultKind::Deadline { ms: 60 }
-    );
+    assert_eq!(provoke(&hostile_with(config).await, "sleep").await, FaultKind::Deadline { ms: 60 });
 }
 
 #[tokio::test]
 async fn a_slow_call_within_its_deadline_gets_its_answer() {
     let mut config = config();
     config.limits.deadline = Duration::from_secs(20);
-    assert!(
-        verdict(&hostile_with(config).await, publish("slow"))
-            .await
-            .is_ok()
-    );
+    assert!(verdict(&hostile_with(config).await, publish("slow")).await.is_ok());
 }
 
 #[tokio::test]
@@ -82,17 +69,9 @@ async fn memory_is_limited_at_once_and_bit_by_bit() {
     assert_eq!(provoke(&plugins, "allocate-slowly").await, limit);
     let counters = plugins.get("room-policy").unwrap().counters;
     assert_eq!(counters.faults.memory, 2);
-    assert!(
-        (32 << 20..=64 << 20).contains(&counters.max_memory),
-        "{}",
-        counters.max_memory
-    );
+    assert!((32 << 20..=64 << 20).contains(&counters.max_memory), "{}", counters.max_memory);
     // Being told no is not a fault as long as the guest copes with it.
-    assert!(
-        verdict(&plugins, publish("allocate-politely"))
-            .await
-            .is_ok()
-    );
+    assert!(verdict(&plugins, publish("allocate-politely")).await.is_ok());
 }
 
 #[tokio::test]
@@ -135,15 +114,7 @@ async fn answers_that_break_the_contract_name_the_field() {
             other => panic!("{how}: {other}"),
         }
     }
-    assert_eq!(
-        plugins
-            .get("room-policy")
-            .unwrap()
-            .counters
-            .faults
-            .invalid_answer,
-        6
-    );
+    assert_eq!(plugins.get("room-policy").unwrap().counters.faults.invalid_answer, 6);
 }
 
 #[tokio::test]
@@ -156,18 +127,12 @@ async fn nothing_is_kept_between_calls() {
 
 #[tokio::test]
 async fn a_guest_sees_nothing_of_the_machine() {
-    assert_eq!(
-        reason(&hostile().await, publish("look-around")).await,
-        "0 0 false false 0"
-    );
+    assert_eq!(reason(&hostile().await, publish("look-around")).await, "0 0 false false 0");
 }
 
 #[tokio::test]
 async fn a_guest_can_read_the_clock() {
-    let seconds: u64 = reason(&hostile().await, publish("clock"))
-        .await
-        .parse()
-        .unwrap();
+    let seconds: u64 = reason(&hostile().await, publish("clock")).await.parse().unwrap();
     assert!(seconds > 1_700_000_000, "{seconds}");
 }
 
@@ -189,10 +154,7 @@ impl Write for Buffer {
 async fn logged(work: impl Future<Output = ()>) -> String {
     let buffer = Buffer::default();
     let writer = buffer.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let guard = tracing::subscriber::set_default(subscriber);
     work.await;
     drop(guard);
@@ -203,22 +165,11 @@ async fn logged(work: impl Future<Output = ()>) -> String {
 async fn log_lines_are_labelled_and_harmless() {
     let plugins = hostile().await;
     let log = logged(async { assert!(verdict(&plugins, publish("log")).await.is_ok()) }).await;
-    let out = log
-        .lines()
-        .find(|line| line.contains("a line on stdout"))
-        .unwrap();
-    for part in [
-        "plugin: ",
-        "plugin=room-policy",
-        "call=call-7",
-        "stream=\"stdout\"",
-    ] {
+    let out = log.lines().find(|line| line.contains("a line on stdout")).unwrap();
+    for part in ["plugin: ", "plugin=room-policy", "call=call-7", "stream=\"stdout\""] {
         assert!(out.contains(part), "{part} in {out}");
     }
-    let err = log
-        .lines()
-        .find(|line| line.contains("a line on \\u{1b}[31mstderr"))
-        .unwrap();
+    let err = log.lines().find(|line| line.contains("a line on \\u{1b}[31mstderr")).unwrap();
     assert!(err.contains("stream=\"stderr\""), "{err}");
 }
 
@@ -228,30 +179,17 @@ async fn a_log_spammer_is_cut_short() {
     config.limits.deadline = Duration::from_secs(60);
     let plugins = hostile_with(config).await;
     let log = logged(async { assert!(verdict(&plugins, publish("spam")).await.is_ok()) }).await;
-    let lines = log
-        .lines()
-        .filter(|line| line.contains("stream=\"stderr\""))
-        .count();
+    let lines = log.lines().filter(|line| line.contains("stream=\"stderr\"")).count();
     assert_eq!(lines, 64);
     assert!(log.contains("too many log lines"), "{log}");
-    assert_eq!(
-        plugins
-            .get("room-policy")
-            .unwrap()
-            .counters
-            .dropped_log_lines,
-        5_000 - 64
-    );
+    assert_eq!(plugins.get("room-policy").unwrap().counters.dropped_log_lines, 5_000 - 64);
 }
 
 #[tokio::test]
 async fn a_log_spammer_without_end_ends_at_the_deadline() {
     let mut config = config();
     config.limits.deadline = Duration::from_millis(100);
-    assert_eq!(
-        provoke(&hostile_with(config).await, "spam-forever").await,
-        FaultKind::Deadline { ms: 100 }
-    );
+    assert_eq!(provoke(&hostile_with(config).await, "spam-forever").await, FaultKind::Deadline { ms: 100 });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -295,14 +233,8 @@ async fn more_calls_than_may_wait_are_refused() {
     for call in calls {
         kinds.push(call.await.unwrap());
     }
-    let late = kinds
-        .iter()
-        .filter(|kind| matches!(kind, FaultKind::Deadline { ms: 100 }))
-        .count();
-    let refused = kinds
-        .iter()
-        .filter(|kind| matches!(kind, FaultKind::Overloaded { waiting: 2 }))
-        .count();
+    let late = kinds.iter().filter(|kind| matches!(kind, FaultKind::Deadline { ms: 100 })).count();
+    let refused = kinds.iter().filter(|kind| matches!(kind, FaultKind::Overloaded { waiting: 2 })).count();
     assert_eq!(late + refused, 12, "{kinds:?}");
     assert!(late >= 3 && refused > 0, "{kinds:?}");
     assert!(verdict(&plugins, publish("healthy")).await.is_ok());
@@ -315,10 +247,7 @@ async fn a_caller_that_goes_away_frees_its_sandbox() {
     config.max_concurrent_calls = 1;
     let plugins = hostile_with(config).await;
     for _ in 0..20 {
-        let call = plugins
-            .decide(&context(), &publish("loop"))
-            .await_a_little()
-            .await;
+        let call = plugins.decide(&context(), &publish("loop")).await_a_little().await;
         assert!(call.is_none());
         assert!(verdict(&plugins, publish("healthy")).await.is_ok());
     }
@@ -326,9 +255,7 @@ async fn a_caller_that_goes_away_frees_its_sandbox() {
     impl<F: Future> Little for F {}
     trait Little: Future + Sized {
         async fn await_a_little(self) -> Option<Self::Output> {
-            tokio::time::timeout(Duration::from_millis(12), self)
-                .await
-                .ok()
+            tokio::time::timeout(Duration::from_millis(12), self).await.ok()
         }
     }
 }
@@ -347,16 +274,7 @@ async fn memory_stays_flat_over_many_faults() {
     config.limits.deadline = Duration::from_millis(20);
     let plugins = hostile_with(config).await;
     let round = async || {
-        for how in [
-            "allocate-4g",
-            "allocate-slowly",
-            "trap",
-            "panic",
-            "recurse",
-            "huge-reason",
-            "loop",
-            "exit",
-        ] {
+        for how in ["allocate-4g", "allocate-slowly", "trap", "panic", "recurse", "huge-reason", "loop", "exit"] {
             fault(&plugins, publish(how)).await;
         }
         assert!(verdict(&plugins, publish("healthy")).await.is_ok());
@@ -377,28 +295,13 @@ async fn a_failing_output_mode_falls_through_to_the_next() {
     let plugins = plugins();
     // The hostile policy is no output mode, so it is never asked for one.
     plugins.put("hostile", HOSTILE.into()).await.unwrap();
-    let decided = plugins
-        .resolve_output_mode(&context(), &output_request(Some("CMAF"), None))
-        .await
-        .unwrap();
+    let decided = plugins.resolve_output_mode(&context(), &output_request(Some("CMAF"), None)).await.unwrap();
     assert_eq!(decided.plugin, "output-mode");
     assert!(matches!(decided.answer, OutputModeAnswer::UseOutputs(_)));
     // As a policy it stands before the built-in one, and its failure closes the door.
-    assert!(matches!(
-        fault(&plugins, publish("trap")).await,
-        FaultKind::Trap { .. }
-    ));
-    let decided = plugins
-        .decide(&context(), &publish("healthy"))
-        .await
-        .unwrap();
-    assert_eq!(
-        (
-            decided.plugin.as_str(),
-            matches!(decided.answer, Decision::Allow(_))
-        ),
-        ("hostile", true)
-    );
+    assert!(matches!(fault(&plugins, publish("trap")).await, FaultKind::Trap { .. }));
+    let decided = plugins.decide(&context(), &publish("healthy")).await.unwrap();
+    assert_eq!((decided.plugin.as_str(), matches!(decided.answer, Decision::Allow(_))), ("hostile", true));
 }
 
 #[tokio::test]

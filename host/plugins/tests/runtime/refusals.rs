@@ -35,16 +35,10 @@ async fn what_is_no_component() {
         (Vec::new(), "empty"),
         (wat::parse_str("(module)").unwrap(), "core module"),
         (b"(component)".to_vec(), "text"),
-        (
-            b"#!/bin/sh\nexit\n".to_vec(),
-            "begins with [23, 21, 2f, 62]",
-        ),
+        (b"#!/bin/sh\nexit\n".to_vec(), "begins with [23, 21, 2f, 62]"),
     ] {
         let rejected = refusal("room-policy", bytes).await;
-        assert!(
-            matches!(rejected, Rejected::NotAComponent { .. }),
-            "{rejected}"
-        );
+        assert!(matches!(rejected, Rejected::NotAComponent { .. }), "{rejected}");
         assert!(rejected.to_string().contains(expected), "{rejected}");
     }
 }
@@ -57,29 +51,16 @@ async fn a_damaged_component() {
     assert!(matches!(rejected, Rejected::Invalid { .. }), "{rejected}");
     let mut garbage = b"\0asm\x0d\0\x01\0".to_vec();
     garbage.extend((0..5000_u32).map(|n| (n * 7919 / 8) as u8));
-    assert!(matches!(
-        refusal("room-policy", garbage).await,
-        Rejected::Invalid { .. }
-    ));
+    assert!(matches!(refusal("room-policy", garbage).await, Rejected::Invalid { .. }));
 }
 
 #[tokio::test]
 async fn an_import_that_there_is_not() {
-    let imports =
-        "(import \"acme:db/query@1.0.0\" (instance)) (import \"wasi:sockets/tcp@0.2.3\" (instance))
+    let imports = "(import \"acme:db/query@1.0.0\" (instance)) (import \"wasi:sockets/tcp@0.2.3\" (instance))
                    (import \"wasi:clocks/wall-clock@0.3.0\" (instance))";
     let rejected = refusal("room-policy", component(POLICY, "", imports)).await;
-    let Rejected::Imports { names, .. } = &rejected else {
-        panic!("{rejected}")
-    };
-    assert_eq!(
-        names,
-        &[
-            "acme:db/query@1.0.0",
-            "wasi:sockets/tcp@0.2.3",
-            "wasi:clocks/wall-clock@0.3.0"
-        ]
-    );
+    let Rejected::Imports { names, .. } = &rejected else { panic!("{rejected}") };
+    assert_eq!(names, &["acme:db/query@1.0.0", "wasi:sockets/tcp@0.2.3", "wasi:clocks/wall-clock@0.3.0"]);
     assert!(rejected.to_string().contains("wasi:random"), "{rejected}");
 }
 
@@ -94,15 +75,8 @@ async fn an_import_with_other_types() {
 #[tokio::test]
 async fn no_interface_of_ours() {
     let rejected = refusal("room-policy", component("acme:app/thing@1.0.0", "", "")).await;
-    assert!(
-        matches!(rejected, Rejected::NoInterface { .. }),
-        "{rejected}"
-    );
-    for part in [
-        POLICY,
-        "flyloft:plugin/output-mode@0.1.0",
-        "acme:app/thing@1.0.0",
-    ] {
+    assert!(matches!(rejected, Rejected::NoInterface { .. }), "{rejected}");
+    for part in [POLICY, "flyloft:plugin/output-mode@0.1.0", "acme:app/thing@1.0.0"] {
         assert!(rejected.to_string().contains(part), "{rejected}");
     }
     let nothing = refusal("room-policy", wat::parse_str("(component)").unwrap()).await;
@@ -114,9 +88,7 @@ async fn a_version_that_is_not_served() {
     for version in ["0.2.0", "1.0.0"] {
         let export = format!("flyloft:plugin/room-policy@{version}");
         let rejected = refusal("room-policy", component(&export, "", "")).await;
-        let Rejected::Version { found, .. } = &rejected else {
-            panic!("{rejected}")
-        };
+        let Rejected::Version { found, .. } = &rejected else { panic!("{rejected}") };
         assert_eq!(found, &export);
         assert!(rejected.to_string().contains(POLICY), "{rejected}");
     }
@@ -125,18 +97,13 @@ async fn a_version_that_is_not_served() {
 #[tokio::test]
 async fn an_interface_that_does_not_exist() {
     let rejected = refusal("x", component("flyloft:plugin/mind-reader@0.1.0", "", "")).await;
-    assert!(
-        matches!(&rejected, Rejected::Version { found, .. } if found.contains("mind-reader")),
-        "{rejected}"
-    );
+    assert!(matches!(&rejected, Rejected::Version { found, .. } if found.contains("mind-reader")), "{rejected}");
 }
 
 #[tokio::test]
 async fn functions_with_other_types() {
     let rejected = refusal("room-policy", component(POLICY, "", "")).await;
-    let Rejected::Types { interface, reason } = &rejected else {
-        panic!("{rejected}")
-    };
+    let Rejected::Types { interface, reason } = &rejected else { panic!("{rejected}") };
     assert_eq!(interface, POLICY);
     assert!(reason.starts_with("decide"), "{reason}");
 }
@@ -144,10 +111,7 @@ async fn functions_with_other_types() {
 #[tokio::test]
 async fn a_built_in_name_for_another_interface() {
     let rejected = refusal("room-policy", ALWAYS_CMAF.to_vec()).await;
-    assert!(
-        matches!(rejected, Rejected::WrongInterface { .. }),
-        "{rejected}"
-    );
+    assert!(matches!(rejected, Rejected::WrongInterface { .. }), "{rejected}");
     assert!(rejected.to_string().contains(POLICY), "{rejected}");
 }
 
@@ -155,26 +119,10 @@ async fn a_built_in_name_for_another_interface() {
 async fn a_start_that_does_not_end_or_traps() {
     let endless = component(POLICY, "(func $start (loop (br 0))) (start $start)", "");
     let rejected = refusal("room-policy", endless).await;
-    assert!(
-        matches!(
-            rejected,
-            Rejected::Start {
-                kind: FaultKind::Deadline { ms: 1000 }
-            }
-        ),
-        "{rejected}"
-    );
+    assert!(matches!(rejected, Rejected::Start { kind: FaultKind::Deadline { ms: 1000 } }), "{rejected}");
     let trapping = component(POLICY, "(func $start unreachable) (start $start)", "");
     let rejected = refusal("room-policy", trapping).await;
-    assert!(
-        matches!(
-            rejected,
-            Rejected::Start {
-                kind: FaultKind::Trap { .. }
-            }
-        ),
-        "{rejected}"
-    );
+    assert!(matches!(rejected, Rejected::Start { kind: FaultKind::Trap { .. } }), "{rejected}");
 }
 
 #[tokio::test]
@@ -182,14 +130,9 @@ async fn more_memory_tables_or_instances_than_a_plugin_has() {
     // 2,000 pages are 125 MiB.
     let memory = refusal("room-policy", component(POLICY, "(memory 2000)", "")).await;
     assert!(matches!(memory, Rejected::Needs { .. }), "{memory}");
-    let table = refusal(
-        "room-policy",
-        component(POLICY, "(table 10000000 funcref)", ""),
-    )
-    .await;
+    let table = refusal("room-policy", component(POLICY, "(table 10000000 funcref)", "")).await;
     assert!(matches!(table, Rejected::Needs { .. }), "{table}");
-    let instances = "(core module $n (memory 1)) ".to_owned()
-        + &"(core instance (instantiate $n)) ".repeat(100);
+    let instances = "(core module $n (memory 1)) ".to_owned() + &"(core instance (instantiate $n)) ".repeat(100);
     let instances = refusal("room-policy", component(POLICY, "", &instances)).await;
     assert!(matches!(instances, Rejected::Needs { .. }), "{instances}");
 }
@@ -204,42 +147,23 @@ async fn a_name_that_can_not_be_used() {
 
 #[tokio::test]
 async fn a_component_that_is_too_large_and_one_too_many() {
-    let config = Config {
-        max_component_size: ALWAYS_CMAF.len() - 1,
-        ..config()
-    };
+    let config = Config { max_component_size: ALWAYS_CMAF.len() - 1, ..config() };
     let plugins = flyloft_plugins::Plugins::open(config).unwrap();
-    let rejected = plugins
-        .put("output-mode", ALWAYS_CMAF.into())
-        .await
-        .unwrap_err();
+    let rejected = plugins.put("output-mode", ALWAYS_CMAF.into()).await.unwrap_err();
     assert!(matches!(rejected, Rejected::TooLarge { .. }), "{rejected}");
-    let config = Config {
-        max_plugins: 1,
-        ..crate::requests::config()
-    };
+    let config = Config { max_plugins: 1, ..crate::requests::config() };
     let plugins = flyloft_plugins::Plugins::open(config).unwrap();
     plugins.put("first", ALWAYS_CMAF.into()).await.unwrap();
     plugins.put("first", ALWAYS_CMAF.into()).await.unwrap();
     let rejected = plugins.put("second", ALWAYS_CMAF.into()).await.unwrap_err();
-    assert!(
-        matches!(rejected, Rejected::TooMany { limit: 1 }),
-        "{rejected}"
-    );
+    assert!(matches!(rejected, Rejected::TooMany { limit: 1 }), "{rejected}");
 }
 
 #[tokio::test]
 async fn a_check_says_what_an_upload_would() {
-    let inspection = flyloft_plugins::check(&config(), ALWAYS_CMAF.into())
-        .await
-        .unwrap();
-    assert_eq!(
-        inspection.interfaces,
-        [flyloft_plugins::Interface::OutputMode]
-    );
+    let inspection = flyloft_plugins::check(&config(), ALWAYS_CMAF.into()).await.unwrap();
+    assert_eq!(inspection.interfaces, [flyloft_plugins::Interface::OutputMode]);
     assert_eq!(inspection.size, ALWAYS_CMAF.len() as u64);
-    let rejected = flyloft_plugins::check(&config(), component(POLICY, "", "").into())
-        .await
-        .unwrap_err();
+    let rejected = flyloft_plugins::check(&config(), component(POLICY, "", "").into()).await.unwrap_err();
     assert!(matches!(rejected, Rejected::Types { .. }), "{rejected}");
 }

@@ -20,11 +20,7 @@ pub fn context() -> Context {
     Context {
         call_id: "call-7".into(),
         now: 1_800_000_000_000,
-        app: App {
-            id: "app-1".into(),
-            name: "Test".into(),
-            output_mode: None,
-        },
+        app: App { id: "app-1".into(), name: "Test".into(), output_mode: None },
     }
 }
 
@@ -33,19 +29,12 @@ pub fn connection(protocol: Protocol) -> Connection {
         protocol,
         remote_ip: "192.0.2.7".into(),
         user_agent: Some("Lavf/61.1.100".into()),
-        parameters: vec![Pair {
-            name: "mode".into(),
-            value: "CMAF".into(),
-        }],
+        parameters: vec![Pair { name: "mode".into(), value: "CMAF".into() }],
     }
 }
 
 pub fn member(id: &str) -> Member {
-    Member {
-        id: id.into(),
-        app_user_id: format!("user-{id}"),
-        name: Some("Ä Name".into()),
-    }
+    Member { id: id.into(), app_user_id: format!("user-{id}"), name: Some("Ä Name".into()) }
 }
 
 pub fn room(state: RoomState, access: AccessLevel) -> Room {
@@ -65,10 +54,7 @@ pub fn token(subject: Option<&str>, room: Option<&str>, role: Option<&str>) -> T
         room_id: room.map(Into::into),
         role: role.map(Into::into),
         permissions: vec!["promote".into()],
-        claims: vec![Pair {
-            name: "tier".into(),
-            value: "\"gold\"".into(),
-        }],
+        claims: vec![Pair { name: "tier".into(), value: "\"gold\"".into() }],
     }
 }
 
@@ -126,9 +112,6 @@ pub async fn reason(plugins: &Plugins, action: Action) -> String {
 pub async fn fault(plugins: &Plugins, action: Action) -> FaultKind {
     let fault: Fault = plugins.decide(&context(), &action).await.unwrap_err();
     let info = plugins.get(&fault.plugin).unwrap();
-    assert_eq!(
-        (fault.call.as_str(), &fault.digest),
-        ("call-7", &info.component.digest)
-    );
+    assert_eq!((fault.call.as_str(), &fault.digest), ("call-7", &info.component.digest));
     fault.kind
 }

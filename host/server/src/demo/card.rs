@@ -39,8 +39,7 @@ const NAME: Style = Style { cap: 34.0, stroke: 6.2, tracking: 7.0 };
 const TINY: Style = Style { cap: 8.6, stroke: 1.5, tracking: 2.0 };
 
 /// Colour bars at 75 % (EBU and SMPTE order: falling luma).
-const BARS: [Rgb; 7] =
-    [[191, 191, 191], [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191]];
+const BARS: [Rgb; 7] = [[191, 191, 191], [191, 191, 0], [0, 191, 191], [0, 191, 0], [191, 0, 191], [191, 0, 0], [0, 0, 191]];
 /// Steps of grey from black to white.
 const GREYS: u8 = 11;
 
@@ -96,7 +95,8 @@ fn backdrop(canvas: &mut Canvas) {
 
 fn ropes(canvas: &mut Canvas) {
     let circle_top = CENTER[1] - (RADIUS * RADIUS - 88.0 * 88.0).sqrt();
-    for (x, bottom) in [(112.0, LEFT.1), (244.0, LEFT.1), (552.0, circle_top), (728.0, circle_top), (1036.0, RIGHT.1), (1168.0, RIGHT.1)]
+    for (x, bottom) in
+        [(112.0, LEFT.1), (244.0, LEFT.1), (552.0, circle_top), (728.0, circle_top), (1036.0, RIGHT.1), (1168.0, RIGHT.1)]
     {
         canvas.line([x, GRID_TOP], [x, bottom], 2.0, PAPER, 0.42);
         canvas.disc(x, GRID_TOP, 5.5, PAPER, 1.0);
@@ -111,9 +111,7 @@ fn sync_panel(canvas: &mut Canvas) {
     canvas.ring(x, y, LAMP_RADIUS, 3.0, AMBER, 0.9);
     canvas.text("SYNC", Style { cap: 15.0, stroke: 2.6, tracking: 4.0 }, x, 340.0, PAPER);
     canvas.text("FLASH AND BEEP", TINY, x, 368.0, MUTED);
-    for (top, name, levels) in
-        [(410.0, "BLACK", [0_u8, 5, 10, 20, 31]), (484.0, "WHITE", [224, 235, 245, 250, 255])]
-    {
+    for (top, name, levels) in [(410.0, "BLACK", [0_u8, 5, 10, 20, 31]), (484.0, "WHITE", [224, 235, 245, 250, 255])] {
         canvas.text(name, TINY, x, top, MUTED);
         for (i, level) in levels.into_iter().enumerate() {
             let left = 96.0 + i as f32 * 32.8;

@@ -73,7 +73,17 @@ impl TestPattern {
         let mut picture = Picture::new(width, height);
         still.convert(&still.pixels(still.everything()), &mut picture);
         let hand = Hand::new(&still);
-        Ok(Self { canvas: still.clone(), still, picture, clock, counter, hand, lamp: 0, ball: Pixels { x: 0..0, y: 0..0 }, day: None })
+        Ok(Self {
+            canvas: still.clone(),
+            still,
+            picture,
+            clock,
+            counter,
+            hand,
+            lamp: 0,
+            ball: Pixels { x: 0..0, y: 0..0 },
+            day: None,
+        })
     }
 
     /// The picture of the moment `wall`, as number `frame` of the stream.
@@ -82,9 +92,11 @@ impl TestPattern {
         let phase = micros.rem_euclid(SECOND) as f32 / SECOND as f32;
         self.show_date(wall);
         let of_day = micros.rem_euclid(DAY);
-        let digits = |value: i64, places: u32| (0..places).rev().map(move |place| (value / 10_i64.pow(place)).rem_euclid(10) as usize);
+        let digits =
+            |value: i64, places: u32| (0..places).rev().map(move |place| (value / 10_i64.pow(place)).rem_euclid(10) as usize);
         let (seconds, millis) = (of_day / SECOND, of_day % SECOND / 1000);
-        let time = digits(seconds / 3600, 2).chain(digits(seconds / 60 % 60, 2)).chain(digits(seconds % 60, 2)).chain(digits(millis, 3));
+        let time =
+            digits(seconds / 3600, 2).chain(digits(seconds / 60 % 60, 2)).chain(digits(seconds % 60, 2)).chain(digits(millis, 3));
         self.clock.show(time, &self.still, &mut self.canvas, &mut self.picture);
         let number = i64::try_from(frame % 10_000_000).unwrap_or(0);
         self.counter.show(digits(number, 7), &self.still, &mut self.canvas, &mut self.picture);

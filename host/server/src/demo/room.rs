@@ -76,7 +76,11 @@ pub async fn start(server: &Server, data: &Path) -> Result<Demo> {
 
 /// How this machine reaches a listener, which may listen on all addresses.
 fn local(name: &str, address: SocketAddr) -> String {
-    if address.ip().is_unspecified() || address.ip().is_loopback() { format!("{name}:{}", address.port()) } else { address.to_string() }
+    if address.ip().is_unspecified() || address.ip().is_loopback() {
+        format!("{name}:{}", address.port())
+    } else {
+        address.to_string()
+    }
 }
 
 impl Demo {
@@ -113,7 +117,8 @@ struct Stage {
 impl Stage {
     async fn new(rooms: &Arc<Rooms>) -> Result<Self> {
         let page = Page { after: None, limit: 1 };
-        let app = rooms.apps(&Actor::Operator, page).await?.pop().context("the database has no App: use another --data directory")?;
+        let app =
+            rooms.apps(&Actor::Operator, page).await?.pop().context("the database has no App: use another --data directory")?;
         Ok(Self { rooms: Arc::clone(rooms), actor: Actor::Server(app) })
     }
 
@@ -127,7 +132,9 @@ impl Stage {
             Some(member) => member,
             None => {
                 let new = NewMember { app_id: None, app_user_id: user.to_owned(), name: Some(name.to_owned()) };
-                let Outcome::Done(member) = self.rooms.create_member(&self.actor, new, None).await? else { bail!("a member was made twice") };
+                let Outcome::Done(member) = self.rooms.create_member(&self.actor, new, None).await? else {
+                    bail!("a member was made twice")
+                };
                 member
             }
         };

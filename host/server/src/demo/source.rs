@@ -197,7 +197,11 @@ impl Source {
     }
 
     /// Starts the thread that makes the pictures whose numbers it is sent. It ends when the sender is dropped.
-    fn start_thread(&self, generator: Generator, publisher: Publisher) -> Result<(mpsc::Sender<u64>, oneshot::Receiver<Result<()>>)> {
+    fn start_thread(
+        &self,
+        generator: Generator,
+        publisher: Publisher,
+    ) -> Result<(mpsc::Sender<u64>, oneshot::Receiver<Result<()>>)> {
         let (ticks, numbers) = mpsc::channel(1);
         let (finish, finished) = oneshot::channel();
         let keyframe = Arc::clone(&self.keyframe);

@@ -110,7 +110,9 @@ fn without_start_code(nal: &[u8]) -> &[u8] {
 
 /// The track with its AVCDecoderConfigurationRecord (ISO/IEC 14496-15, 5.3.3.1).
 fn track(sps: &[u8], pps: &[u8], format: Format) -> Result<Track> {
-    let &[_, profile, compatibility, level, ..] = sps else { bail!("the H.264 encoder gave a parameter set of {} bytes", sps.len()) };
+    let &[_, profile, compatibility, level, ..] = sps else {
+        bail!("the H.264 encoder gave a parameter set of {} bytes", sps.len())
+    };
     let mut config = BytesMut::new();
     // Version 1, then four bytes for each NAL unit's length and one set of each kind, with the reserved bits set.
     config.put_slice(&[1, profile, compatibility, level, 0xfc | 3, 0xe0 | 1]);

@@ -77,7 +77,13 @@ impl Fanout {
 
     /// Seats a viewer: `prelude` is written first, then the stream from its latest key frame. The viewer stays until the link is
     /// closed by either side.
-    pub async fn attach(&self, socket: TcpStream, format: Format, prelude: Vec<Bytes>, guard: ViewerGuard) -> Result<Arc<Link>, Ended> {
+    pub async fn attach(
+        &self,
+        socket: TcpStream,
+        format: Format,
+        prelude: Vec<Bytes>,
+        guard: ViewerGuard,
+    ) -> Result<Arc<Link>, Ended> {
         let shard = &self.shards[self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len()];
         let link = Arc::new(Link::new(socket, Arc::clone(&shard.wake)));
         let seat = Seat::new(Arc::clone(&link), format, prelude, self.stream.cursor(From::KeyFrame), guard);
@@ -203,7 +209,13 @@ async fn run(stream: Arc<Stream>, settings: Settings, mut intake: mpsc::Receiver
 }
 
 /// Gives every viewer what it can take. True when somebody has bytes left that its socket did not take.
-fn write_round(stream: &Stream, settings: &Settings, seats: &mut Vec<Seat>, batch: &mut Batch, scratch: &mut Vec<Arc<Entry>>) -> bool {
+fn write_round(
+    stream: &Stream,
+    settings: &Settings,
+    seats: &mut Vec<Seat>,
+    batch: &mut Batch,
+    scratch: &mut Vec<Arc<Entry>>,
+) -> bool {
     let now = Instant::now();
     let mut waiting = false;
     let shared = FORMATS.map(|format| match seats.iter().any(|seat| seat.format == format) {

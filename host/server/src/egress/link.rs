@@ -1,7 +1,7 @@
 //! A viewer's socket, shared by the shard that writes media to it and the task that reads from it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -11,13 +11,20 @@ use tokio::sync::Notify;
 /// Bytes of protocol control that may wait for one viewer.
 const MAX_CONTROL: usize = 64 << 10;
 
+/// There are control bytes.
+pub(super) const CONTROL: u8 = 1;
+/// The viewer wants nothing for now.
+pub(super) const PAUSED: u8 = 2;
+/// The viewer left, or has to.
+pub(super) const LEAVING: u8 = 4;
+
 #[derive(Debug)]
 pub struct Link {
     pub socket: TcpStream,
     control: Mutex<Vec<Bytes>>,
-    leaving: AtomicBool,
+    /// What the shard must know before it writes, in one word: it looks at each viewer for each picture.
+    wishes: AtomicU8,
     closed: AtomicBool,
-    paused: AtomicBool,
     cut: AtomicBool,
     when_closed: Notify,
     shard: Arc<Notify>,
@@ -28,9 +35,8 @@ impl Link {
         Self {
             socket,
             control: Mutex::default(),
-            leaving: AtomicBool::new(false),
+            wishes: AtomicU8::new(0),
             closed: AtomicBool::new(false),
-            paused: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             when_closed: Notify::new(),
             shard,
@@ -44,32 +50,35 @@ impl Link {
             return false;
         }
         control.push(bytes);
+        self.wishes.fetch_or(CONTROL, Ordering::Release);
         drop(control);
         self.shard.notify_one();
         true
     }
 
     pub(super) fn take_control(&self, into: &mut Vec<Bytes>) {
-        into.append(&mut self.control.lock());
+        let mut control = self.control.lock();
+        self.wishes.fetch_and(!CONTROL, Ordering::Relaxed);
+        into.append(&mut control);
     }
 
     pub fn set_paused(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Relaxed);
+        match paused {
+            true => self.wishes.fetch_or(PAUSED, Ordering::Release),
+            false => self.wishes.fetch_and(!PAUSED, Ordering::Release),
+        };
         self.shard.notify_one();
     }
 
-    pub(super) fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Relaxed)
+    /// [`CONTROL`], [`PAUSED`] and [`LEAVING`].
+    pub(super) fn wishes(&self) -> u8 {
+        self.wishes.load(Ordering::Acquire)
     }
 
     /// Asks the shard to let go of the viewer, who left or has to.
     pub fn close(&self) {
-        self.leaving.store(true, Ordering::Release);
+        self.wishes.fetch_or(LEAVING, Ordering::Release);
         self.shard.notify_one();
-    }
-
-    pub(super) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
     }
 
     /// Asks the shard to let go and waits until it has. Nothing is written behind the caller's back after that.

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use flyloft_media::hub::{Cursor, Entry, From, Read, Stream};
+use socket2::SockRef;
 
 use super::Format;
 use super::fanout::Batch;
-use super::link::Link;
+use super::link::{CONTROL, LEAVING, Link, PAUSED};
 use crate::live::ViewerGuard;
 
 /// Entries that a viewer takes from the ring at a time while it catches up.
@@ -63,15 +64,17 @@ impl Seat {
 
     /// True when this viewer wants just what everybody gets.
     pub fn is_in_step(&mut self, batch: &Batch, stream: &Stream) -> bool {
-        self.link.take_control(&mut self.unsent);
-        let paused = self.link.is_paused();
+        let wishes = self.link.wishes();
+        if wishes & CONTROL != 0 {
+            self.link.take_control(&mut self.unsent);
+        }
+        let paused = wishes & PAUSED != 0;
         if self.was_paused && !paused {
             self.cursor = stream.cursor(From::KeyFrame);
         }
         self.was_paused = paused;
         self.unsent.is_empty()
-            && !paused
-            && !self.link.is_leaving()
+            && wishes & (PAUSED | LEAVING) == 0
             && !batch.entries.is_empty()
             && self.cursor.position() == batch.start
             && self.generation.is_some()
@@ -79,7 +82,9 @@ impl Seat {
     }
 
     fn write(&mut self, slices: &[IoSlice<'_>], now: Instant) -> Result<usize, Progress> {
-        match self.link.socket.try_write_vectored(slices) {
+        // Not through the runtime's readiness: nobody waits for this socket to become writable, it is tried again with the next
+        // picture.
+        match SockRef::from(&self.link.socket).send_vectored(slices) {
             Ok(0) => Err(Progress::Closed),
             Ok(count) => {
                 self.last_progress = now;
@@ -127,7 +132,7 @@ impl Seat {
 
     /// Goes on from this viewer's own place until `end`, where the others are, or until its socket is full.
     pub fn catch_up(&mut self, stream: &Stream, end: u64, max_lag: i64, scratch: &mut Vec<Arc<Entry>>, now: Instant) -> Progress {
-        if self.link.is_leaving() {
+        if self.link.wishes() & LEAVING != 0 {
             return Progress::Closed;
         }
         loop {

@@ -61,10 +61,8 @@ impl Access {
     /// Reads who asks from an HTTP request.
     pub fn viewer(&self, remote: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Viewer {
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(|agent| clip(agent, 512));
-        let mut token = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-            .map(str::to_owned);
+        let mut token =
+            headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ")).map(str::to_owned);
         let mut parameters = Vec::new();
         let mut session = None;
         for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).take(32) {

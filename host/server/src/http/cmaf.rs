@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use flyloft_media::{MediaKind, WallClock};
 use flyloft_media::cmaf::{Availability, Content, Lookup, Resource, Window, parse_path};
+use flyloft_media::{MediaKind, WallClock};
 use flyloft_media::{dash, hls};
 use flyloft_plugins::model::Protocol;
 use futures_util::stream;
@@ -179,7 +179,9 @@ fn text_response(rendered: &Rendered, content_type: &'static str, cache: &'stati
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|coding| matches!(coding.split(';').map(str::trim).collect::<Vec<_>>()[..], ["gzip" | "*"]) || is_weighted_gzip(coding));
+        .any(|coding| {
+            matches!(coding.split(';').map(str::trim).collect::<Vec<_>>()[..], ["gzip" | "*"]) || is_weighted_gzip(coding)
+        });
     let body = if zipped && !rendered.gzip.is_empty() { &rendered.gzip } else { &rendered.plain };
     let mut response = Body::from(body.clone()).into_response();
     let out = response.headers_mut();
@@ -296,7 +298,9 @@ enum Requested {
 }
 
 fn parse_range(range: &str, total: usize) -> Requested {
-    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else { return Requested::Ignored };
+    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return Requested::Ignored;
+    };
     let (start, end) = match (first.trim().parse::<usize>(), last.trim().parse::<usize>()) {
         (Ok(first), Ok(last)) if last >= first => (first, last.saturating_add(1).min(total)),
         (Ok(first), Err(_)) if last.trim().is_empty() => (first, total),
@@ -347,7 +351,10 @@ mod tests {
 
     #[test]
     fn directives() {
-        assert_eq!(Directives::parse("_HLS_msn=7&_HLS_part=2&_HLS_skip=YES"), Ok(Directives { msn: Some(7), part: Some(2), skip: true }));
+        assert_eq!(
+            Directives::parse("_HLS_msn=7&_HLS_part=2&_HLS_skip=YES"),
+            Ok(Directives { msn: Some(7), part: Some(2), skip: true })
+        );
         assert!(Directives::parse("_HLS_part=2").unwrap_err().contains("_HLS_msn"));
         assert!(Directives::parse("_HLS_msn=-1").unwrap_err().contains("_HLS_msn"));
     }

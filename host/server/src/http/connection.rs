@@ -92,8 +92,10 @@ where
         return;
     }
     let service = service_fn(move |request| answer(router.clone(), peer, None, request));
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).serve_connection(TokioIo::new(socket), service);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -141,8 +143,10 @@ async fn serve_http1(socket: TcpStream, peer: Peer, router: Router, stop: Cancel
         let takeover = takeover.clone();
         service_fn(move |request| Box::pin(answer(router.clone(), peer, Some(takeover.clone()), request)))
     };
-    let mut connection =
-        http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).serve_connection(TokioIo::new(socket), service);
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), service);
     let mut stopping = pin!(stop.cancelled());
     let mut is_stopping = false;
     let deadline = tokio::time::sleep(Duration::from_secs(u64::from(u32::MAX)));

@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use super::access::{Access, Admission};
 use super::connection::{Peer, Takeover};
 use super::problem;
-use crate::egress::{Format, http_chunk};
 use crate::egress::follower::Follower;
+use crate::egress::{Format, http_chunk};
 use crate::live::ViewerGuard;
 
 /// How long a viewer may wait for the first picture of a stream that has just begun.

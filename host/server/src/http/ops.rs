@@ -68,9 +68,21 @@ impl Metrics {
         for live in self.live.all() {
             let labels = format!("stream=\"{}\"", live.name());
             let stats = live.stream.stats();
-            families.add("flyloft_stream_publishing", "gauge", "1 while a publisher is there", &labels, u64::from(live.stream.is_publishing()));
+            families.add(
+                "flyloft_stream_publishing",
+                "gauge",
+                "1 while a publisher is there",
+                &labels,
+                u64::from(live.stream.is_publishing()),
+            );
             families.add("flyloft_stream_viewers", "gauge", "Viewers now", &labels, live.viewers.count().into());
-            families.add("flyloft_stream_views_total", "counter", "Viewers since the stream was opened", &labels, live.viewers.views());
+            families.add(
+                "flyloft_stream_views_total",
+                "counter",
+                "Viewers since the stream was opened",
+                &labels,
+                live.viewers.views(),
+            );
             families.add("flyloft_stream_frames_total", "counter", "Frames received", &labels, stats.frames);
             families.add("flyloft_stream_bytes_total", "counter", "Media bytes received", &labels, stats.bytes);
             families.add("flyloft_stream_repaired_total", "counter", "Timestamps repaired", &labels, stats.repaired);

@@ -9,7 +9,8 @@ use crate::rooms::Refusal;
 /// `code` is for programs, `detail` for people: what was wrong and what to do.
 pub fn response(status: StatusCode, code: &str, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
-    let body = json!({ "type": format!("urn:flyloft:problem:{code}"), "title": title, "status": status.as_u16(), "detail": detail });
+    let body =
+        json!({ "type": format!("urn:flyloft:problem:{code}"), "title": title, "status": status.as_u16(), "detail": detail });
     let mut response = (status, body.to_string()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -26,7 +27,11 @@ pub fn not_found(detail: &str) -> Response {
 }
 
 pub fn not_an_output(output: &str) -> Response {
-    response(StatusCode::NOT_FOUND, "not-an-output", &format!("this stream has no {output} output: its output mode leaves it out"))
+    response(
+        StatusCode::NOT_FOUND,
+        "not-an-output",
+        &format!("this stream has no {output} output: its output mode leaves it out"),
+    )
 }
 
 pub fn not_yet() -> Response {

@@ -262,7 +262,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Plays on a connection that only this task can write to.
     async fn play_here(&mut self, admission: Admission) -> Result<()> {
         let Admission { live, grant } = admission;
-        let Ok(_guard) = live.viewers.connect(grant.limits.max_viewers) else { bail!("the stream has all the viewers it may have") };
+        let Ok(_guard) = live.viewers.connect(grant.limits.max_viewers) else {
+            bail!("the stream has all the viewers it may have")
+        };
         tracing::info!(stream = live.name(), remote = %self.remote, "an RTMPS viewer joined");
         self.send().await?;
         let mut follower = Follower::new(Arc::clone(&live.stream), Format::Rtmp, self.service.max_lag);
@@ -308,7 +310,9 @@ impl Connection<TcpStream> {
         // What is left in a moved struct lives until the end of the function, and a thousand players have a thousand of these.
         drop(input);
         let Admission { live, grant } = admission;
-        let Ok(guard) = live.viewers.connect(grant.limits.max_viewers) else { bail!("the stream has all the viewers it may have") };
+        let Ok(guard) = live.viewers.connect(grant.limits.max_viewers) else {
+            bail!("the stream has all the viewers it may have")
+        };
         tracing::info!(stream = live.name(), %remote, "an RTMP viewer joined");
         let prelude = std::iter::from_fn(|| session.poll_output()).collect();
         let link = live.fanout.attach(socket, Format::Rtmp, prelude, guard).await?;

@@ -106,7 +106,8 @@ async fn media_arrives_and_comes_again_after_a_refusal_and_a_lost_connection() {
     for round in 1..=2 {
         let request = guest.request().await;
         guest.session.accept(request.id);
-        let enough = |events: &[Event]| Guest::frames(events, MediaKind::Video) >= 5 && Guest::frames(events, MediaKind::Audio) >= 5;
+        let enough =
+            |events: &[Event]| Guest::frames(events, MediaKind::Video) >= 5 && Guest::frames(events, MediaKind::Audio) >= 5;
         assert!(guest.until(enough).await);
         assert_eq!(readies.load(Ordering::Relaxed), round);
         let codecs: Vec<_> = guest

@@ -64,7 +64,13 @@ impl Made {
     fn decoded(&self, name: &str, format: Format, output: &[&str]) -> Vec<u8> {
         let rate = format.fps.to_string();
         let input: &[&str] = if name == "video.h264" { &["-r", &rate] } else { &[] };
-        run(Command::new("ffmpeg").args(["-v", "warning", "-xerror"]).args(input).arg("-i").arg(self.path(name)).args(output).arg("-"))
+        run(Command::new("ffmpeg")
+            .args(["-v", "warning", "-xerror"])
+            .args(input)
+            .arg("-i")
+            .arg(self.path(name))
+            .args(output)
+            .arg("-"))
     }
 }
 
@@ -127,10 +133,8 @@ fn flash_and_bell_are_heard_and_seen_together_at_each_full_second() {
     let lamp = made.decoded("video.h264", format, &["-vf", "crop=16:16:81:109", "-pix_fmt", "gray", "-f", "rawvideo"]);
     let bright: Vec<bool> =
         lamp.chunks_exact(256).map(|picture| picture.iter().map(|&value| u32::from(value)).sum::<u32>() / 256 > 190).collect();
-    let flashes: Vec<i64> = (1..bright.len())
-        .filter(|&at| bright[at] && !bright[at - 1])
-        .map(|at| made.of(TrackId::VIDEO)[at].dts)
-        .collect();
+    let flashes: Vec<i64> =
+        (1..bright.len()).filter(|&at| bright[at] && !bright[at - 1]).map(|at| made.of(TrackId::VIDEO)[at].dts).collect();
     assert_eq!(flashes, [SECOND, 2 * SECOND, 3 * SECOND, 4 * SECOND]);
 
     let sound = made.decoded("audio.aac", format, &["-ac", "1", "-f", "f32le"]);
