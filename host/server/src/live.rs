@@ -183,7 +183,7 @@ impl Live {
         let window = outputs.cmaf.then(|| {
             segments::start(Arc::clone(&stream), SegmenterConfig { stamp: stamp.clone(), ..self.settings.segmenter.clone() })
         });
-        let live = Arc::new(LiveStream {
+        Arc::new(LiveStream {
             fanout: Fanout::new(Arc::clone(&stream), self.settings.fanout),
             stream,
             outputs,
@@ -193,8 +193,7 @@ impl Live {
             window,
             publisher: Mutex::default(),
             publishes: AtomicU64::new(0),
-        });
-        live
+        })
     }
 
     /// The publisher left. The stream waits for it to return, and ends when it stays away.

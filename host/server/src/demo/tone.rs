@@ -83,9 +83,6 @@ pub struct AudioEncoder {
 }
 
 impl AudioEncoder {
-    /// Samples by which the decoded sound is later than what went in: access unit 1 carries the first samples.
-    pub const PRIMING: usize = FRAME;
-
     pub fn new() -> Result<Self> {
         let options = EncodeOptions::raw().with_bitrate_bps(BIT_RATE);
         let encoder = Encoder::new(SAMPLE_RATE, usize::from(CHANNELS), &options).context("cannot start the AAC encoder")?;

@@ -1,6 +1,5 @@
 //! One RTMP or RTMPS connection: moves bytes between the socket and the session, and carries out what the session asks for.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -334,27 +333,25 @@ impl Connection<TcpStream> {
 }
 
 /// Reads what a player says: acknowledgements, pauses, and that it leaves.
-fn listen_to_player<'a>(link: &'a Link, session: &'a mut ServerSession) -> impl Future<Output = Result<()>> + 'a {
-    async move {
-        loop {
-            link.socket.readable().await.context("reading")?;
-            match read_some(&link.socket, session) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error).context("the player broke off"),
+async fn listen_to_player(link: &Link, session: &mut ServerSession) -> Result<()> {
+    loop {
+        link.socket.readable().await.context("reading")?;
+        match read_some(&link.socket, session) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error).context("the player broke off"),
+        }
+        while let Some(event) = session.poll_event() {
+            match event {
+                Event::PlayFinished => return Ok(()),
+                Event::Paused(paused) => link.set_paused(paused),
+                _ => {}
             }
-            while let Some(event) = session.poll_event() {
-                match event {
-                    Event::PlayFinished => return Ok(()),
-                    Event::Paused(paused) => link.set_paused(paused),
-                    _ => {}
-                }
-            }
-            while let Some(bytes) = session.poll_output() {
-                if !link.send_control(bytes) {
-                    bail!("the player asks for more than it reads");
-                }
+        }
+        while let Some(bytes) = session.poll_output() {
+            if !link.send_control(bytes) {
+                bail!("the player asks for more than it reads");
             }
         }
     }

@@ -24,7 +24,7 @@ struct Guest {
 impl Guest {
     async fn new(listener: &TcpListener) -> Self {
         let (socket, _) = timeout(LIMIT, listener.accept()).await.expect("nobody connects").unwrap();
-        Self { socket, session: ServerSession::new(SessionConfig::default()).unwrap(), events: Vec::new() }
+        Self { socket, session: ServerSession::new(SessionConfig::default()), events: Vec::new() }
     }
 
     /// Moves bytes until `enough`. False when the client has closed the connection before.

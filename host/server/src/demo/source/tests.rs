@@ -144,8 +144,8 @@ fn flash_and_bell_are_heard_and_seen_together_at_each_full_second() {
     let time = |sample: usize| start + i64::try_from(sample).unwrap() * SECOND / i64::from(SAMPLE_RATE);
     let mut bells = Vec::new();
     // The first unit has no unit before it to overlap with.
-    for sample in FRAME..sound.len() {
-        if sound[sample].abs() > 0.1 && bells.last().is_none_or(|last| time(sample) - last > SECOND / 2) {
+    for (sample, value) in sound.iter().enumerate().skip(FRAME) {
+        if value.abs() > 0.1 && bells.last().is_none_or(|last| time(sample) - last > SECOND / 2) {
             bells.push(time(sample));
         }
     }
