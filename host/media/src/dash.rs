@@ -168,9 +168,9 @@ impl Mpd<'_> {
         }
     }
 
-    /// In microseconds: three parts and what a request and a decoder need.
+    /// In microseconds: three parts, and what requests, a decoder and a busy machine need. With half a second less dash.js waits at times.
     fn latency_target(&self) -> i64 {
-        self.window.part_target.as_micros() as i64 * 3 + 1_000_000
+        self.window.part_target.as_micros() as i64 * 3 + 1_500_000
     }
 
     /// Microseconds from the MPD's zero to the end of the last segment of `period`, which is the last one.

@@ -233,7 +233,11 @@ fn write_round(
             Progress::Done => true,
             Progress::Blocked => {
                 waiting = true;
-                now.duration_since(seat.last_progress()) < settings.stall_timeout
+                let stays = now.duration_since(seat.last_progress()) < settings.stall_timeout;
+                if !stays {
+                    seat.abort();
+                }
+                stays
             }
             Progress::Closed => false,
         }

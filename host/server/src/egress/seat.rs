@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flyloft_media::hub::{Cursor, Entry, From, Read, Stream};
@@ -60,6 +60,11 @@ impl Seat {
 
     pub const fn last_progress(&self) -> Instant {
         self.last_progress
+    }
+
+    /// Resets the connection when it is closed: what waits in the kernel for a viewer that takes nothing is freed at once.
+    pub fn abort(&self) {
+        let _ = SockRef::from(&self.link.socket).set_linger(Some(Duration::ZERO));
     }
 
     /// True when this viewer wants just what everybody gets.
