@@ -12,29 +12,19 @@ impl OutputModes for Default {
                 Some(mode) => mode,
                 None => return Answer::Refuse(refusal(&text)),
             },
-            None => request
-                .key_mode
-                .or(context.app.output_mode)
-                .unwrap_or(OutputMode::RtmpCmaf),
+            None => request.key_mode.or(context.app.output_mode).unwrap_or(OutputMode::RtmpCmaf),
         };
-        Answer::UseOutputs(Outputs {
-            mode,
-            transcoding_profile: request.transcoding_profile,
-        })
+        Answer::UseOutputs(Outputs { mode, transcoding_profile: request.transcoding_profile })
     }
 }
 
 flyloft_plugin::export_output_mode!(Default);
 
 fn parse(text: &str) -> Option<OutputMode> {
-    [
-        ("RTMP", OutputMode::Rtmp),
-        ("CMAF", OutputMode::Cmaf),
-        ("RTMP_CMAF", OutputMode::RtmpCmaf),
-    ]
-    .into_iter()
-    .find(|(name, _)| name.eq_ignore_ascii_case(text))
-    .map(|(_, mode)| mode)
+    [("RTMP", OutputMode::Rtmp), ("CMAF", OutputMode::Cmaf), ("RTMP_CMAF", OutputMode::RtmpCmaf)]
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(text))
+        .map(|(_, mode)| mode)
 }
 
 /// Longest part of a stranger's value that is repeated in a reason.
@@ -42,20 +32,10 @@ const SHOWN_CHARS: usize = 32;
 
 fn refusal(text: &str) -> String {
     if text.is_empty() {
-        return "The publish URL has an empty ?mode=. Use ?mode=RTMP, ?mode=CMAF or ?mode=RTMP_CMAF, or leave it out."
-            .to_owned();
+        return "The publish URL has an empty ?mode=. Use ?mode=RTMP, ?mode=CMAF or ?mode=RTMP_CMAF, or leave it out.".to_owned();
     }
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARS)
-        .map(|c| {
-            if c.is_ascii_graphic() && c != '"' || c == ' ' {
-                c
-            } else {
-                '?'
-            }
-        })
-        .collect();
+    let mut shown: String =
+        text.chars().take(SHOWN_CHARS).map(|c| if c.is_ascii_graphic() && c != '"' || c == ' ' { c } else { '?' }).collect();
     if text.chars().nth(SHOWN_CHARS).is_some() {
         shown.push_str("...");
     }
@@ -86,10 +66,7 @@ mod tests {
     }
 
     fn outputs(mode: OutputMode) -> Answer {
-        Answer::UseOutputs(Outputs {
-            mode,
-            transcoding_profile: Some("720p".into()),
-        })
+        Answer::UseOutputs(Outputs { mode, transcoding_profile: Some("720p".into()) })
     }
 
     #[test]
@@ -105,11 +82,7 @@ mod tests {
             for key in modes {
                 for app in modes {
                     let expected = url.or(key).or(app).unwrap_or(RtmpCmaf);
-                    assert_eq!(
-                        resolve(url.map(name), key, app),
-                        outputs(expected),
-                        "{url:?} {key:?} {app:?}"
-                    );
+                    assert_eq!(resolve(url.map(name), key, app), outputs(expected), "{url:?} {key:?} {app:?}");
                 }
             }
         }
@@ -117,36 +90,24 @@ mod tests {
 
     #[test]
     fn letter_case_does_not_matter() {
-        assert_eq!(
-            resolve(Some("rtmp_Cmaf"), Some(OutputMode::Rtmp), None),
-            outputs(OutputMode::RtmpCmaf)
-        );
+        assert_eq!(resolve(Some("rtmp_Cmaf"), Some(OutputMode::Rtmp), None), outputs(OutputMode::RtmpCmaf));
         assert_eq!(resolve(Some("cmaf"), None, None), outputs(OutputMode::Cmaf));
     }
 
     #[test]
     fn an_unknown_mode_is_refused_whatever_the_key_says() {
         for text in ["HLS", "RTMP ", "RTMP,CMAF", "RTMP-CMAF", ""] {
-            let Answer::Refuse(reason) =
-                resolve(Some(text), Some(OutputMode::Cmaf), Some(OutputMode::Cmaf))
-            else {
+            let Answer::Refuse(reason) = resolve(Some(text), Some(OutputMode::Cmaf), Some(OutputMode::Cmaf)) else {
                 panic!("{text:?} was accepted");
             };
             assert!(reason.contains(text), "{reason}");
-            assert!(
-                reason.contains("?mode=RTMP, ?mode=CMAF or ?mode=RTMP_CMAF"),
-                "{reason}"
-            );
+            assert!(reason.contains("?mode=RTMP, ?mode=CMAF or ?mode=RTMP_CMAF"), "{reason}");
         }
     }
 
     #[test]
     fn a_strangers_value_is_shortened_and_made_harmless() {
-        let Answer::Refuse(reason) = resolve(
-            Some(&format!("\r\n\u{1b}[31m\"é{}", "x".repeat(5000))),
-            None,
-            None,
-        ) else {
+        let Answer::Refuse(reason) = resolve(Some(&format!("\r\n\u{1b}[31m\"é{}", "x".repeat(5000))), None, None) else {
             panic!("accepted");
         };
         assert!(reason.len() < 250, "{reason}");

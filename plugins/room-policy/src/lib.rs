@@ -34,11 +34,7 @@ flyloft_plugin::export_policy!(Default);
 fn denied(decision: Decision) -> String {
     match decision {
         Decision::Deny(denial) => {
-            assert!(
-                denial.reason.ends_with('.') && denial.reason.contains(' '),
-                "no sentence: {}",
-                denial.reason
-            );
+            assert!(denial.reason.ends_with('.') && denial.reason.contains(' '), "no sentence: {}", denial.reason);
             denial.code
         }
         other => panic!("not denied: {other:?}"),
@@ -59,22 +55,12 @@ mod tests {
             room: None,
             stream: "stream-1".into(),
         };
-        assert_eq!(
-            Default::decide(testing::context(), Action::Publish(request)),
-            allow()
-        );
+        assert_eq!(Default::decide(testing::context(), Action::Publish(request)), allow());
     }
 
     #[test]
     fn streams_may_be_pushed_out() {
-        let request = PushOutRequest {
-            room: None,
-            stream: "stream-1".into(),
-            target: "rtmp://a.rtmp.youtube.com".into(),
-        };
-        assert_eq!(
-            Default::decide(testing::context(), Action::PushOut(request)),
-            allow()
-        );
+        let request = PushOutRequest { room: None, stream: "stream-1".into(), target: "rtmp://a.rtmp.youtube.com".into() };
+        assert_eq!(Default::decide(testing::context(), Action::PushOut(request)), allow());
     }
 }

@@ -1,8 +1,6 @@
 //! Who may create, start and end rooms, and who may issue tokens for them.
 
-use flyloft_plugin::policy::{
-    Caller, Decision, IssueTokenRequest, Member, RoomRequest, allow, deny,
-};
+use flyloft_plugin::policy::{Caller, Decision, IssueTokenRequest, Member, RoomRequest, allow, deny};
 
 /// The role that a member may give to others.
 const AUDIENCE: &str = "audience";
@@ -12,12 +10,7 @@ pub(crate) fn manage(request: &RoomRequest, verb: &str) -> Decision {
     if request.caller != Caller::Member || owns {
         return allow();
     }
-    deny(
-        "not-owner",
-        format!(
-            "Only the room's owner may {verb} it. Sign in as its owner, or use the App's secret."
-        ),
-    )
+    deny("not-owner", format!("Only the room's owner may {verb} it. Sign in as its owner, or use the App's secret."))
 }
 
 pub(crate) fn issue_token(request: &IssueTokenRequest) -> Decision {
@@ -25,10 +18,7 @@ pub(crate) fn issue_token(request: &IssueTokenRequest) -> Decision {
         return allow();
     }
     let Some(room) = &request.room else {
-        return deny(
-            "room-needed",
-            "A member's token must be for one room. Name a room that the member owns.",
-        );
+        return deny("room-needed", "A member's token must be for one room. Name a room that the member owns.");
     };
     if !is(request.by.as_ref(), &room.owner) {
         return deny(
@@ -36,10 +26,7 @@ pub(crate) fn issue_token(request: &IssueTokenRequest) -> Decision {
             "Only the room's owner may issue tokens for it. Sign in as its owner, or use the App's secret.",
         );
     }
-    let for_oneself = request
-        .subject
-        .as_ref()
-        .is_some_and(|subject| is(request.by.as_ref(), subject));
+    let for_oneself = request.subject.as_ref().is_some_and(|subject| is(request.by.as_ref(), subject));
     if for_oneself || (request.role == AUDIENCE && request.permissions.is_empty()) {
         return allow();
     }
@@ -80,14 +67,7 @@ mod tests {
         assert_eq!(denied(run(Caller::Member, None)), "not-owner");
     }
 
-    fn issue(
-        caller: Caller,
-        room: bool,
-        by: Option<&str>,
-        subject: Option<&str>,
-        role: &str,
-        may: &[&str],
-    ) -> Decision {
+    fn issue(caller: Caller, room: bool, by: Option<&str>, subject: Option<&str>, role: &str, may: &[&str]) -> Decision {
         issue_token(&IssueTokenRequest {
             connection: testing::connection(Protocol::Rest),
             room: room.then(|| testing::room(RoomState::Live, AccessLevel::Private)),
@@ -101,96 +81,25 @@ mod tests {
 
     #[test]
     fn the_server_and_the_operator_issue_any_token() {
-        assert_eq!(
-            issue(
-                Caller::Server,
-                false,
-                None,
-                Some("guest"),
-                "owner",
-                &["promote"]
-            ),
-            allow()
-        );
-        assert_eq!(
-            issue(Caller::Operator, true, None, None, "member", &[]),
-            allow()
-        );
+        assert_eq!(issue(Caller::Server, false, None, Some("guest"), "owner", &["promote"]), allow());
+        assert_eq!(issue(Caller::Operator, true, None, None, "member", &[]), allow());
     }
 
     #[test]
     fn a_member_issues_tokens_for_an_own_room_only() {
-        assert_eq!(
-            denied(issue(
-                Caller::Member,
-                true,
-                Some("guest"),
-                None,
-                "audience",
-                &[]
-            )),
-            "not-owner"
-        );
-        assert_eq!(
-            denied(issue(Caller::Member, true, None, None, "audience", &[])),
-            "not-owner"
-        );
-        assert_eq!(
-            denied(issue(
-                Caller::Member,
-                false,
-                Some("owner"),
-                None,
-                "audience",
-                &[]
-            )),
-            "room-needed"
-        );
+        assert_eq!(denied(issue(Caller::Member, true, Some("guest"), None, "audience", &[])), "not-owner");
+        assert_eq!(denied(issue(Caller::Member, true, None, None, "audience", &[])), "not-owner");
+        assert_eq!(denied(issue(Caller::Member, false, Some("owner"), None, "audience", &[])), "room-needed");
     }
 
     #[test]
     fn a_member_raises_nobody_else_above_the_audience() {
-        assert_eq!(
-            issue(Caller::Member, true, Some("owner"), None, "audience", &[]),
-            allow()
-        );
-        assert_eq!(
-            issue(
-                Caller::Member,
-                true,
-                Some("owner"),
-                Some("guest"),
-                "audience",
-                &[]
-            ),
-            allow()
-        );
-        assert_eq!(
-            issue(
-                Caller::Member,
-                true,
-                Some("owner"),
-                Some("owner"),
-                "owner",
-                &["promote"]
-            ),
-            allow()
-        );
-        let code = |subject, role, may: &[&str]| {
-            denied(issue(
-                Caller::Member,
-                true,
-                Some("owner"),
-                subject,
-                role,
-                may,
-            ))
-        };
+        assert_eq!(issue(Caller::Member, true, Some("owner"), None, "audience", &[]), allow());
+        assert_eq!(issue(Caller::Member, true, Some("owner"), Some("guest"), "audience", &[]), allow());
+        assert_eq!(issue(Caller::Member, true, Some("owner"), Some("owner"), "owner", &["promote"]), allow());
+        let code = |subject, role, may: &[&str]| denied(issue(Caller::Member, true, Some("owner"), subject, role, may));
         assert_eq!(code(Some("guest"), "member", &[]), "role-not-granted");
         assert_eq!(code(None, "member", &[]), "role-not-granted");
-        assert_eq!(
-            code(Some("guest"), "audience", &["promote"]),
-            "role-not-granted"
-        );
+        assert_eq!(code(Some("guest"), "audience", &["promote"]), "role-not-granted");
     }
 }

@@ -1,8 +1,6 @@
 //! Who may watch a stream.
 
-use flyloft_plugin::policy::{
-    AccessLevel, Decision, PlayRequest, Room, RoomState, Token, allow, deny,
-};
+use flyloft_plugin::policy::{AccessLevel, Decision, PlayRequest, Room, RoomState, Token, allow, deny};
 
 /// Roles that may watch a stream before or after its room shows it.
 const PREVIEW_ROLES: [&str; 4] = ["preview", "owner", "operator", "moderator"];
@@ -21,19 +19,12 @@ pub(crate) fn play(request: &PlayRequest) -> Decision {
     };
     let what = match room.state {
         RoomState::Live | RoomState::LiveInactive => return enter(room, token),
-        RoomState::Scheduled => {
-            "has not started yet. Come back when it has, or use a preview token"
-        }
-        RoomState::Ended | RoomState::Archiving => {
-            "has ended. Its recording may become available later"
-        }
+        RoomState::Scheduled => "has not started yet. Come back when it has, or use a preview token",
+        RoomState::Ended | RoomState::Archiving => "has ended. Its recording may become available later",
         RoomState::Archived => "has ended. Watch its recording instead",
         RoomState::ArchiveFailed => "has ended. Its recording could not be made",
     };
-    if room.state == RoomState::Scheduled
-        && may_preview(token, &room.owner.id)
-        && names_room(token, room)
-    {
+    if room.state == RoomState::Scheduled && may_preview(token, &room.owner.id) && names_room(token, room) {
         return allow();
     }
     deny("not-live", format!("This room {what}."))
@@ -45,15 +36,9 @@ fn enter(room: &Room, token: Option<&Token>) -> Decision {
         return allow();
     }
     match token {
-        None => deny(
-            "token-needed",
-            "This room is private. Open it with a signed URL or a room token.",
-        ),
+        None => deny("token-needed", "This room is private. Open it with a signed URL or a room token."),
         Some(token) if admits(token, room) => allow(),
-        Some(_) => deny(
-            "wrong-room",
-            "This room is private and the token is for another room. Ask for one for this room.",
-        ),
+        Some(_) => deny("wrong-room", "This room is private and the token is for another room. Ask for one for this room."),
     }
 }
 
@@ -67,11 +52,7 @@ pub(crate) fn admits(token: &Token, room: &Room) -> bool {
 
 fn may_preview(token: Option<&Token>, owner: &str) -> bool {
     token.is_some_and(|token| {
-        token.subject.as_deref() == Some(owner)
-            || token
-                .role
-                .as_deref()
-                .is_some_and(|role| PREVIEW_ROLES.contains(&role))
+        token.subject.as_deref() == Some(owner) || token.role.as_deref().is_some_and(|role| PREVIEW_ROLES.contains(&role))
     })
 }
 
@@ -87,13 +68,8 @@ mod tests {
     use flyloft_plugin::policy::Protocol;
     use flyloft_plugin::testing;
 
-    const NOT_LIVE: [RoomState; 5] = [
-        RoomState::Scheduled,
-        RoomState::Ended,
-        RoomState::Archiving,
-        RoomState::Archived,
-        RoomState::ArchiveFailed,
-    ];
+    const NOT_LIVE: [RoomState; 5] =
+        [RoomState::Scheduled, RoomState::Ended, RoomState::Archiving, RoomState::Archived, RoomState::ArchiveFailed];
 
     fn ask(room: Option<(RoomState, AccessLevel)>, token: Option<Token>) -> Decision {
         play(&PlayRequest {
@@ -117,20 +93,10 @@ mod tests {
 
     #[test]
     fn a_public_room_is_open_while_it_is_live() {
-        assert_eq!(
-            ask(Some((RoomState::Live, AccessLevel::Public)), None),
-            allow()
-        );
-        assert_eq!(
-            ask(Some((RoomState::LiveInactive, AccessLevel::Public)), None),
-            allow()
-        );
+        assert_eq!(ask(Some((RoomState::Live, AccessLevel::Public)), None), allow());
+        assert_eq!(ask(Some((RoomState::LiveInactive, AccessLevel::Public)), None), allow());
         for state in NOT_LIVE {
-            assert_eq!(
-                denied(ask(Some((state, AccessLevel::Public)), None)),
-                "not-live",
-                "{state:?}"
-            );
+            assert_eq!(denied(ask(Some((state, AccessLevel::Public)), None)), "not-live", "{state:?}");
         }
     }
 
@@ -138,49 +104,25 @@ mod tests {
     fn a_private_room_needs_a_token_for_it() {
         let room = Some((RoomState::Live, AccessLevel::Private));
         assert_eq!(denied(ask(room, None)), "token-needed");
-        assert_eq!(
-            ask(room, token(None, Some("room-1"), Some("audience"))),
-            allow()
-        );
-        assert_eq!(
-            denied(ask(room, token(None, Some("room-2"), Some("audience")))),
-            "wrong-room"
-        );
+        assert_eq!(ask(room, token(None, Some("room-1"), Some("audience"))), allow());
+        assert_eq!(denied(ask(room, token(None, Some("room-2"), Some("audience")))), "wrong-room");
         assert_eq!(ask(room, token(Some("owner"), None, None)), allow());
-        assert_eq!(
-            denied(ask(room, token(Some("guest"), None, None))),
-            "wrong-room"
-        );
-        assert_eq!(
-            denied(ask(room, token(Some("owner"), Some("room-2"), None))),
-            "wrong-room"
-        );
+        assert_eq!(denied(ask(room, token(Some("guest"), None, None))), "wrong-room");
+        assert_eq!(denied(ask(room, token(Some("owner"), Some("room-2"), None))), "wrong-room");
     }
 
     #[test]
     fn a_private_room_that_is_over_stays_closed_with_a_token() {
-        for state in [
-            RoomState::Ended,
-            RoomState::Archiving,
-            RoomState::Archived,
-            RoomState::ArchiveFailed,
-        ] {
+        for state in [RoomState::Ended, RoomState::Archiving, RoomState::Archived, RoomState::ArchiveFailed] {
             let room = Some((state, AccessLevel::Private));
-            assert_eq!(
-                denied(ask(room, token(Some("owner"), Some("room-1"), None))),
-                "not-live",
-                "{state:?}"
-            );
+            assert_eq!(denied(ask(room, token(Some("owner"), Some("room-1"), None))), "not-live", "{state:?}");
         }
     }
 
     #[test]
     fn a_stream_without_a_room_is_for_its_owner_and_for_previews() {
         assert_eq!(denied(ask(None, None)), "not-live");
-        assert_eq!(
-            denied(ask(None, token(Some("guest"), None, Some("audience")))),
-            "not-live"
-        );
+        assert_eq!(denied(ask(None, token(Some("guest"), None, Some("audience")))), "not-live");
         assert_eq!(ask(None, token(Some("owner"), None, None)), allow());
         assert_eq!(ask(None, token(None, None, Some("preview"))), allow());
         assert_eq!(ask(None, token(None, None, Some("operator"))), allow());
@@ -190,17 +132,8 @@ mod tests {
     fn a_room_that_has_not_started_can_be_previewed() {
         let room = Some((RoomState::Scheduled, AccessLevel::Public));
         assert_eq!(ask(room, token(Some("owner"), None, None)), allow());
-        assert_eq!(
-            ask(room, token(None, Some("room-1"), Some("preview"))),
-            allow()
-        );
-        assert_eq!(
-            denied(ask(room, token(None, Some("room-2"), Some("preview")))),
-            "not-live"
-        );
-        assert_eq!(
-            denied(ask(room, token(None, Some("room-1"), Some("audience")))),
-            "not-live"
-        );
+        assert_eq!(ask(room, token(None, Some("room-1"), Some("preview"))), allow());
+        assert_eq!(denied(ask(room, token(None, Some("room-2"), Some("preview")))), "not-live");
+        assert_eq!(denied(ask(room, token(None, Some("room-1"), Some("audience")))), "not-live");
     }
 }

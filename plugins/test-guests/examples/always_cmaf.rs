@@ -6,10 +6,7 @@ struct AlwaysCmaf;
 
 impl OutputModes for AlwaysCmaf {
     fn resolve(_context: Context, _request: Request) -> Answer {
-        Answer::UseOutputs(Outputs {
-            mode: OutputMode::Cmaf,
-            transcoding_profile: None,
-        })
+        Answer::UseOutputs(Outputs { mode: OutputMode::Cmaf, transcoding_profile: None })
     }
 }
 

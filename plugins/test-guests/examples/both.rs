@@ -16,10 +16,7 @@ impl Policy for Both {
 
 impl OutputModes for Both {
     fn resolve(_context: Context, _request: Request) -> Answer {
-        Answer::UseOutputs(Outputs {
-            mode: OutputMode::Rtmp,
-            transcoding_profile: None,
-        })
+        Answer::UseOutputs(Outputs { mode: OutputMode::Rtmp, transcoding_profile: None })
     }
 }
 

@@ -59,40 +59,22 @@ fn misbehave(how: &str) -> Decision {
         }
         "trap" => std::process::abort(),
         "panic" => panic!("the answer is not forty-two"),
-        "recurse" => deny(
-            "recursed",
-            format!("Down to {}.", recurse(black_box(u64::MAX))),
-        ),
+        "recurse" => deny("recursed", format!("Down to {}.", recurse(black_box(u64::MAX)))),
         "exit" => std::process::exit(3),
         "huge-reason" => deny("huge", "x".repeat(16 << 20)),
         "long-reason" => deny("long", "x".repeat(4096)),
         "huge-labels" => {
-            let label = Pair {
-                name: "n".into(),
-                value: "v".repeat(200),
-            };
-            Decision::Allow(Grant {
-                labels: vec![label; 50_000],
-                ..Grant::default()
-            })
+            let label = Pair { name: "n".into(), value: "v".repeat(200) };
+            Decision::Allow(Grant { labels: vec![label; 50_000], ..Grant::default() })
         }
         "many-labels" => {
-            let label = Pair {
-                name: "n".into(),
-                value: "v".into(),
-            };
-            Decision::Allow(Grant {
-                labels: vec![label; 17],
-                ..Grant::default()
-            })
+            let label = Pair { name: "n".into(), value: "v".into() };
+            Decision::Allow(Grant { labels: vec![label; 17], ..Grant::default() })
         }
         "control-characters" => deny("control", "first\r\nsecond"),
         "bad-code" => deny("Not A Code", "A reason."),
         // Only a fresh instance counts from one.
-        "count" => deny(
-            "count",
-            format!("{}", CALLS.fetch_add(1, Ordering::Relaxed) + 1),
-        ),
+        "count" => deny("count", format!("{}", CALLS.fetch_add(1, Ordering::Relaxed) + 1)),
         "log" => {
             println!("a line on stdout");
             eprint!("a line on \u{1b}[31mstderr");
@@ -109,9 +91,7 @@ fn misbehave(how: &str) -> Decision {
         },
         "look-around" => look_around(),
         "clock" => {
-            let since = SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs());
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
             deny("clock", format!("{since}"))
         }
         _ => allow(),
@@ -141,11 +121,6 @@ fn look_around() -> Decision {
     let arguments = std::env::args().count();
     let root = std::fs::read_dir("/").is_ok() || std::fs::read_dir(".").is_ok();
     let file = std::fs::read("/etc/passwd").is_ok() || std::fs::write("/tmp/x", b"x").is_ok();
-    let stdin = std::io::read_to_string(std::io::stdin())
-        .unwrap_or_default()
-        .len();
-    deny(
-        "looked",
-        format!("{variables} {arguments} {root} {file} {stdin}"),
-    )
+    let stdin = std::io::read_to_string(std::io::stdin()).unwrap_or_default().len();
+    deny("looked", format!("{variables} {arguments} {root} {file} {stdin}"))
 }

@@ -22,27 +22,14 @@ impl Policy for AllowList {
             return Decision::Allow(Grant::default());
         }
         if !id.starts_with(GUEST_PREFIX) {
-            return deny(
-                "not-listed",
-                format!("\"{id}\" is not on the list of hosts. Ask the studio to be added."),
-            );
+            return deny("not-listed", format!("\"{id}\" is not on the list of hosts. Ask the studio to be added."));
         }
         let hour = context.now / 3_600_000 % 24;
         if !EVENING_UTC.contains(&hour) {
-            return deny(
-                "too-early",
-                "Guests may publish from 18:00 to 23:00 UTC. Try again then.",
-            );
+            return deny("too-early", "Guests may publish from 18:00 to 23:00 UTC. Try again then.");
         }
-        let limits = Limits {
-            max_bitrate: Some(3_000_000),
-            max_duration: Some(2 * 60 * 60 * 1000),
-            ..Limits::default()
-        };
-        Decision::Allow(Grant {
-            limits,
-            ..Grant::default()
-        })
+        let limits = Limits { max_bitrate: Some(3_000_000), max_duration: Some(2 * 60 * 60 * 1000), ..Limits::default() };
+        Decision::Allow(Grant { limits, ..Grant::default() })
     }
 }
 
@@ -60,15 +47,7 @@ mod tests {
         let mut member = testing::member("1");
         member.app_user_id = app_user_id.into();
         let connection = testing::connection(Protocol::Rtmp);
-        AllowList::decide(
-            context,
-            Action::Publish(PublishRequest {
-                connection,
-                member,
-                room: None,
-                stream: "stream-1".into(),
-            }),
-        )
+        AllowList::decide(context, Action::Publish(PublishRequest { connection, member, room: None, stream: "stream-1".into() }))
     }
 
     fn code(decision: Decision) -> String {
@@ -88,22 +67,13 @@ mod tests {
     fn guests_publish_in_the_evening_within_limits() {
         assert_eq!(code(publish("guest-7", 17)), "too-early");
         assert_eq!(code(publish("guest-7", 23)), "too-early");
-        let Decision::Allow(grant) = publish("guest-7", 18) else {
-            panic!("denied")
-        };
+        let Decision::Allow(grant) = publish("guest-7", 18) else { panic!("denied") };
         assert_eq!(grant.limits.max_bitrate, Some(3_000_000));
     }
 
     #[test]
     fn everything_else_is_left_to_the_server() {
-        let push = PushOutRequest {
-            room: None,
-            stream: "s".into(),
-            target: "rtmp://live.example".into(),
-        };
-        assert_eq!(
-            AllowList::decide(testing::context(), Action::PushOut(push)),
-            Decision::Abstain
-        );
+        let push = PushOutRequest { room: None, stream: "s".into(), target: "rtmp://live.example".into() };
+        assert_eq!(AllowList::decide(testing::context(), Action::PushOut(push)), Decision::Abstain);
     }
 }
