@@ -4,6 +4,7 @@
 use super::canvas::{Area, Canvas, Rgb};
 use super::font::{self, Style};
 
+const DUSK: Rgb = [17, 18, 30];
 pub const NIGHT: Rgb = [13, 14, 20];
 pub const SURFACE: Rgb = [21, 23, 33];
 pub const EDGE: Rgb = [58, 62, 80];
@@ -75,7 +76,7 @@ fn backdrop(canvas: &mut Canvas) {
     };
     canvas.paint(everything, |_, y| {
         let down = (y / 720.0).clamp(0.0, 1.0);
-        (std::array::from_fn(|i| (f32::from([17_u8, 18, 30][i]) * (1.0 - down) + f32::from(NIGHT[i]) * down) as u8), 1.0)
+        (std::array::from_fn(|i| (f32::from(DUSK[i]) * (1.0 - down) + f32::from(NIGHT[i]) * down) as u8), 1.0)
     });
     canvas.paint(everything, |x, y| (AMBER, 0.62 * lamp(x, y, [250.0, -90.0], [640.0, 660.0])));
     canvas.paint(everything, |x, y| (CORAL, 0.52 * lamp(x, y, [1030.0, -90.0], [640.0, 660.0])));

@@ -165,6 +165,8 @@ impl TestPattern {
 #[derive(Debug)]
 struct Digits {
     shapes: Vec<Mask>,
+    /// Empty columns at both sides of each shape. They belong to the neighbours.
+    margin: usize,
     cells: Vec<Cell>,
 }
 
@@ -179,7 +181,8 @@ struct Cell {
 impl Digits {
     fn new(style: Style) -> Self {
         let shapes = (0..10).map(|digit| font::draw(&digit.to_string(), style, [0.0; 2])).collect();
-        Self { shapes, cells: Vec::new() }
+        let margin = (font::pad(style) - style.stroke / 2.0 - 1.0).max(0.0) as usize;
+        Self { shapes, margin, cells: Vec::new() }
     }
 
     /// A place for a digit whose box has its left upper corner at `x`, `top` in design units.
@@ -197,7 +200,7 @@ impl Digits {
                 continue;
             }
             let (left, top) = (cell.left.max(0) as usize, cell.top.max(0) as usize);
-            let pixels = Pixels { x: left..left + shape.width, y: top..top + shape.height };
+            let pixels = Pixels { x: left + self.margin..left + shape.width - self.margin, y: top..top + shape.height };
             canvas.restore(still, &pixels);
             canvas.stamp(shape, cell.left, cell.top, cell.color);
             canvas.convert(&pixels, picture);
