@@ -161,12 +161,10 @@ impl TestPattern {
     }
 }
 
-/// A row of digits at fixed places; only those that changed are drawn.
+/// A row of digits at fixed places.
 #[derive(Debug)]
 struct Digits {
     shapes: Vec<Mask>,
-    /// Empty columns at both sides of each shape. They belong to the neighbours.
-    margin: usize,
     cells: Vec<Cell>,
 }
 
@@ -181,8 +179,7 @@ struct Cell {
 impl Digits {
     fn new(style: Style) -> Self {
         let shapes = (0..10).map(|digit| font::draw(&digit.to_string(), style, [0.0; 2])).collect();
-        let margin = (font::pad(style) - style.stroke / 2.0 - 1.0).max(0.0) as usize;
-        Self { shapes, margin, cells: Vec::new() }
+        Self { shapes, cells: Vec::new() }
     }
 
     /// A place for a digit whose box has its left upper corner at `x`, `top` in design units.
@@ -193,17 +190,28 @@ impl Digits {
         self.cells.push(Cell { left, top, color, shown: None });
     }
 
+    /// Draws the whole row again when a digit changes: the margins of neighbours lie over each other.
     fn show(&mut self, digits: impl Iterator<Item = usize>, still: &Canvas, canvas: &mut Canvas, picture: &mut Picture) {
+        let mut changed = false;
         for (cell, digit) in self.cells.iter_mut().zip(digits) {
-            let Some(shape) = self.shapes.get(digit) else { continue };
-            if cell.shown.replace(digit) == Some(digit) {
-                continue;
-            }
+            changed |= cell.shown.replace(digit) != Some(digit);
+        }
+        if !changed {
+            return;
+        }
+        let shown: Vec<_> = self.cells.iter().filter_map(|cell| Some((cell, self.shapes.get(cell.shown?)?))).collect();
+        let pixels = |cell: &Cell, shape: &Mask| {
             let (left, top) = (cell.left.max(0) as usize, cell.top.max(0) as usize);
-            let pixels = Pixels { x: left + self.margin..left + shape.width - self.margin, y: top..top + shape.height };
-            canvas.restore(still, &pixels);
+            Pixels { x: left..left + shape.width, y: top..top + shape.height }
+        };
+        for (cell, shape) in &shown {
+            canvas.restore(still, &pixels(cell, shape));
+        }
+        for (cell, shape) in &shown {
             canvas.stamp(shape, cell.left, cell.top, cell.color);
-            canvas.convert(&pixels, picture);
+        }
+        for (cell, shape) in &shown {
+            canvas.convert(&pixels(cell, shape), picture);
         }
     }
 }

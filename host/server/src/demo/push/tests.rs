@@ -34,9 +34,12 @@ impl Guest {
             while let Some(event) = self.session.poll_event() {
                 self.events.push(event);
             }
-            self.flush().await;
+            let written = self.flush().await;
             if enough(&self.events) {
                 return true;
+            }
+            if written.is_err() {
+                return false;
             }
             match timeout(LIMIT, self.socket.read(&mut input)).await.expect("the client is silent").unwrap_or(0) {
                 0 => return false,
@@ -45,10 +48,11 @@ impl Guest {
         }
     }
 
-    async fn flush(&mut self) {
+    async fn flush(&mut self) -> std::io::Result<()> {
         while let Some(bytes) = self.session.poll_output() {
-            self.socket.write_all(&bytes).await.unwrap();
+            self.socket.write_all(&bytes).await?;
         }
+        Ok(())
     }
 
     async fn request(&mut self) -> PublishRequest {
@@ -98,7 +102,7 @@ async fn media_arrives_and_comes_again_after_a_refusal_and_a_lost_connection() {
     assert_eq!((request.app.as_str(), request.name.as_str()), ("live", "KEY"));
     assert_eq!(request.parameters, [("mode".to_owned(), "CMAF".to_owned())]);
     refused.session.reject(request.id, "NetStream.Publish.BadName", "the key is in use");
-    refused.flush().await;
+    refused.flush().await.unwrap();
     assert!(!refused.until(|_| false).await, "the client goes away when it is refused");
     assert_eq!(readies.load(Ordering::Relaxed), 0);
 

@@ -82,7 +82,9 @@ fn parameter_sets(avcc: &[u8]) -> (Vec<u8>, Vec<u8>) {
 fn run(command: &mut Command) -> Vec<u8> {
     let output = command.output().expect("these tests need ffmpeg and ffprobe");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+    // Raw AAC has no duration: FFmpeg says that it guesses one, and nothing here asks for it.
+    let faults: Vec<_> = said.lines().filter(|line| !line.trim().is_empty() && !line.contains("Estimating duration")).collect();
+    assert!(output.status.success() && faults.is_empty(), "{said}");
     output.stdout
 }
 
