@@ -164,7 +164,9 @@ fn garbage_of_every_kind_disturbs_nobody() -> Result<()> {
     show.finish()?;
     let seen = viewer.end(PATIENCE)?;
     ensure!(seen.errors.is_empty(), "{}", seen.errors);
-    let hole = seen.video.windows(2).find(|pair| pair[1].time - pair[0].time > 0.050);
+    // The publisher was interrupted: of its last group some pictures that are shown earlier were never sent.
+    let whole = &seen.video[..seen.video.len().saturating_sub(4)];
+    let hole = whole.windows(2).find(|pair| pair[1].time - pair[0].time > 0.050);
     ensure!(hole.is_none(), "the viewer missed pictures at {hole:?}");
     let log = show.server.log();
     ensure!(!log.contains("panicked"), "something panicked");

