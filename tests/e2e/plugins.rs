@@ -39,7 +39,9 @@ fn a_misbehaving_policy_costs_its_call_only() -> Result<()> {
     ensure!(status.level == "error" && status.description.contains("may not"), "{status:?}");
     viewer.advance(60)?;
     let seen = viewer.leave()?;
-    let hole = seen.video.windows(2).find(|pair| pair[1].time - pair[0].time > 0.050);
+    // The publisher was interrupted: of its last group some pictures that are shown earlier were never sent.
+    let whole = &seen.video[..seen.video.len().saturating_sub(4)];
+    let hole = whole.windows(2).find(|pair| pair[1].time - pair[0].time > 0.050);
     ensure!(hole.is_none(), "a viewer missed pictures meanwhile: {hole:?}");
     Ok(())
 }
