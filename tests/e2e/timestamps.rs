@@ -86,7 +86,8 @@ fn a_codec_configuration_that_changes_is_followed() -> Result<()> {
         // Viewers may have begun one group of pictures (60) or two later; from there on nothing may be missing.
         let missing = pictures.saturating_sub(seen.video.len());
         ensure!(missing <= 120 && missing % 60 == 0, "{output}: {missing} of {pictures} pictures are missing");
-        ensure!(seen.video.is_sorted_by(|a, b| a.time < b.time), "{output}: times do not rise");
+        // FFmpeg gives the last pictures one time when the order of pictures changed, from a file as well.
+        ensure!(seen.video.is_sorted_by(|a, b| a.time <= b.time), "{output}: times fall");
     }
     Ok(())
 }
