@@ -9,7 +9,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 /// `uri` as a player resolves it that has read it in the document at `base`.
-fn resolve(base: &str, uri: &str) -> String {
+pub fn resolve(base: &str, uri: &str) -> String {
     if uri.contains("://") {
         return uri.to_owned();
     }
@@ -39,7 +39,7 @@ pub fn media_playlist(show: &Show, skip: bool) -> Result<String> {
 }
 
 /// The value of an attribute of the first line that begins with `tag`.
-fn attribute(playlist: &str, tag: &str, name: &str) -> Option<String> {
+pub fn attribute(playlist: &str, tag: &str, name: &str) -> Option<String> {
     let line = playlist.lines().find_map(|line| line.strip_prefix(tag)?.strip_prefix(':'))?;
     let start = line.find(&format!("{name}="))? + name.len() + 1;
     let rest = &line[start..];

@@ -50,7 +50,10 @@ fn manifest(window: &Window, now: WallClock, query: &str, mut periods: Vec<Perio
         period.start = first.start;
         period.first_msn = first.msn;
     }
-    let periods: Vec<_> = periods.iter().zip(ends).filter(|(_, end)| *end != Some(0)).collect();
+    let mut periods: Vec<_> = periods.iter().zip(ends).filter(|(_, end)| *end != Some(0)).collect();
+    while periods.last().is_some_and(|(period, _)| !window.ended && !has_begun(window, period)) {
+        periods.pop();
+    }
     if periods.is_empty() {
         return None;
     }
@@ -61,6 +64,17 @@ fn manifest(window: &Window, now: WallClock, query: &str, mut periods: Vec<Perio
     }
     mpd.close();
     Some(mpd.out)
+}
+
+/// The latest period can be shown: players refuse one without an AdaptationSet, and do not look for another one later. A rendition
+/// that has nothing when another one is two segments ahead is not in it.
+fn has_begun(window: &Window, period: &Period) -> bool {
+    let known = |rendition: &RenditionWindow, complete: bool, count: usize| {
+        let listed = rendition.listed().iter().rev().take_while(|segment| segment.msn >= period.first_msn);
+        listed.filter(|segment| segment.complete || !complete).count() >= count
+    };
+    window.renditions().all(|rendition| known(rendition, period.regular.is_none(), 1))
+        || window.renditions().any(|rendition| known(rendition, true, 2))
 }
 
 /// For each period the number after its last segment, `None` for one that goes on; `Some(0)` for one that has nothing listed.

@@ -5,13 +5,26 @@ use std::time::Duration;
 use super::window::Period;
 use crate::time::Timestamp;
 
+/// So many segments in step make a pace out of irregular ones.
+const STEPS_TO_TRUST: u32 = 4;
+/// One segment out of step, as where a file begins again, starts a period and keeps the pace; another one within so many
+/// segments ends it.
+const SLIPS_APART: u64 = 5;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
     /// Fewer than two segments were completed.
     Unknown,
-    Regular(i64),
-    Irregular,
+    Regular {
+        micros: i64,
+        /// The number that the latest segment out of step had.
+        slipped: Option<u64>,
+    },
+    /// So many of the last segments were as long as the first of them, in microseconds.
+    Irregular { alike: u32, length: i64 },
 }
+
+const IRREGULAR: Pace = Pace::Irregular { alike: 0, length: 0 };
 
 #[derive(Debug)]
 pub struct Periods {
@@ -20,13 +33,15 @@ pub struct Periods {
     pace: Pace,
     /// Starts of the first segments, while the pace is unknown.
     starts: Vec<Timestamp>,
+    /// Start of the latest segment, unless a discontinuity follows it.
+    latest: Option<Timestamp>,
     /// What is added to the timeline to get to the MPD's: changes at discontinuities.
     delta: i64,
 }
 
 impl Periods {
     pub const fn new() -> Self {
-        Self { list: Vec::new(), next_id: 0, pace: Pace::Unknown, starts: Vec::new(), delta: 0 }
+        Self { list: Vec::new(), next_id: 0, pace: Pace::Unknown, starts: Vec::new(), latest: None, delta: 0 }
     }
 
     /// A discontinuity: what follows lies `wanted` microseconds from the timeline, or later, so that nothing overlaps `end`, the end
@@ -35,14 +50,15 @@ impl Periods {
         let earliest = end.map_or(i64::MIN, |end| end.as_micros().saturating_add(self.delta).saturating_sub(start.as_micros()));
         self.delta = wanted.max(earliest);
         self.starts.clear();
+        self.latest = None;
         self.push(first_msn, start);
         self.delta
     }
 
     fn push(&mut self, first_msn: u64, start: Timestamp) {
         let regular = match self.pace {
-            Pace::Regular(pace) => Some(Duration::from_micros(pace.unsigned_abs())),
-            Pace::Unknown | Pace::Irregular => None,
+            Pace::Regular { micros, .. } => Some(Duration::from_micros(micros.unsigned_abs())),
+            Pace::Unknown | Pace::Irregular { .. } => None,
         };
         let offset = start.as_micros().saturating_add(self.delta).max(0);
         self.list.push(Period { id: self.next_id, first_msn, start, offset, regular });
@@ -54,36 +70,53 @@ impl Periods {
         let Some(period) = self.list.last_mut() else { return };
         let count = msn.saturating_sub(period.first_msn) as i64;
         let since = start.micros_since(period.start);
+        let length = self.latest.replace(start).map(|latest| start.micros_since(latest));
         match self.pace {
-            Pace::Irregular => {}
             Pace::Unknown => {
                 self.starts.push(start);
                 if let &[first, second, third] = self.starts.as_slice() {
-                    let pace = third.micros_since(first) / 2;
-                    let off = (second.micros_since(first) - pace).abs();
-                    if off <= pace / 10 && pace > 0 {
-                        self.pace = Pace::Regular(pace);
-                        period.regular = Some(Duration::from_micros(pace.unsigned_abs()));
+                    let micros = third.micros_since(first) / 2;
+                    let off = (second.micros_since(first) - micros).abs();
+                    if off <= micros / 10 && micros > 0 {
+                        self.pace = Pace::Regular { micros, slipped: None };
+                        period.regular = Some(Duration::from_micros(micros.unsigned_abs()));
                     } else {
-                        self.pace = Pace::Irregular;
+                        self.pace = IRREGULAR;
                     }
                 }
             }
             // Players compute numbers from the pace: it may be off by half a segment (ISO/IEC 23009-1, section 5.3.9.2.2).
-            Pace::Regular(pace) if (since - count * pace).abs() > pace / 4 => {
+            Pace::Regular { micros, slipped } if (since - count * micros).abs() > micros / 4 => {
                 let average = since / count.max(1);
-                let drifted = count > 4 && (average - pace).abs() <= pace / 20;
-                self.pace = if drifted { Pace::Regular(average) } else { Pace::Irregular };
+                let drifted = count > 4 && (average - micros).abs() <= micros / 20;
+                self.pace = if drifted {
+                    Pace::Regular { micros: average, slipped }
+                } else if slipped.is_some_and(|slipped| msn <= slipped + SLIPS_APART) {
+                    IRREGULAR
+                } else {
+                    Pace::Regular { micros, slipped: Some(msn) }
+                };
                 self.push(msn, start);
             }
-            Pace::Regular(_) => {}
+            Pace::Regular { .. } => {}
+            Pace::Irregular { alike, length: first } => {
+                let Some(length) = length else { return };
+                let (alike, first) =
+                    if alike > 0 && (length - first).abs() <= first / 10 { (alike + 1, first) } else { (1, length) };
+                if alike >= STEPS_TO_TRUST && first > 0 {
+                    self.pace = Pace::Regular { micros: first, slipped: None };
+                    self.push(msn, start);
+                } else {
+                    self.pace = Pace::Irregular { alike, length: first };
+                }
+            }
         }
     }
 
     /// Nothing will come any more: an unknown pace stays unknown, and all segments are complete.
     pub fn finish(&mut self) {
         if self.pace == Pace::Unknown {
-            self.pace = Pace::Irregular;
+            self.pace = IRREGULAR;
         }
     }
 

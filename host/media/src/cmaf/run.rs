@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -60,6 +61,8 @@ pub struct Hearing {
     sound: Sound,
     /// Decode time at which the next frame is due, in ticks.
     due: Option<i64>,
+    /// When the first picture is shown, in ticks.
+    picture_start: Option<i64>,
     segment_start: Option<i64>,
     /// Frames that the picture has not come up to.
     waiting: VecDeque<Arc<Entry>>,
@@ -120,9 +123,11 @@ impl Run {
             store.audio.continue_at(msn);
             let sound = Sound::new(track, &frame.payload);
             let start = lane_start(store.audio.init(sound.track()), 0);
+            let lane = Lane::new(MediaKind::Audio, start, &store.config);
             Hearing {
                 track: track.clone(),
-                lane: Lane::new(MediaKind::Audio, start, &store.config),
+                picture_start: beginning.video.as_ref().map(|(_, frame)| frame.pts.to_timescale(lane.init.timescale)),
+                lane,
                 sound,
                 due: None,
                 segment_start: None,
@@ -136,7 +141,7 @@ impl Run {
         if let (Some(video), Some(audio), Some((_, frame))) = (&beginning.video, &mut run.audio, &beginning.audio)
             && (no_sound || frame.pts.micros_since(video.1.pts) > SOUND_MAY_OVERHANG)
         {
-            audio.due = Some(video.1.pts.to_timescale(audio.lane.init.timescale));
+            audio.due = audio.picture_start;
             audio.may_lag = if no_sound { SOUND_MAY_OVERHANG * 2 } else { SOUND_MAY_LAG };
         }
         if let Some((_, frame)) = beginning.video.as_ref().filter(|_| no_picture) {
@@ -275,6 +280,9 @@ impl Run {
         let payload = &entry.frame.payload;
         let Some(duration) = audio.sound.duration(payload).filter(|&duration| duration > 0) else { return };
         let at = entry.frame.pts.to_timescale(audio.lane.init.timescale);
+        // The first sound may be of no use, and this one be much later.
+        let overhang = audio.lane.ticks(Duration::from_micros(SOUND_MAY_OVERHANG as u64));
+        audio.due = audio.due.or(audio.picture_start.filter(|start| at - start > overhang));
         let (due, length) = (audio.due.unwrap_or(at), i64::from(duration));
         audio.sound.heard(payload);
         audio.last_received = entry.arrived;
@@ -292,17 +300,18 @@ impl Run {
 
     /// Silence from where the sound is due up to about `until` ticks. Longer holes than a segment are discontinuities.
     fn silence_until(&mut self, until: i64, store: &mut Store) {
-        while let Some(audio) = &mut self.audio
-            && let Some(due) = audio.due
-            && due < until
-        {
-            let (payload, duration) = audio.sound.silence();
-            let received = audio.last_received;
-            if duration == 0 {
-                return;
-            }
-            self.put_sound(due, payload, duration, received, store);
+        while self.audio.as_ref().is_some_and(|audio| audio.due.is_some_and(|due| due < until)) && self.silence(store) {}
+    }
+
+    /// One frame of silence where the sound is due. False if there is none in this codec.
+    fn silence(&mut self, store: &mut Store) -> bool {
+        let Some(audio) = &self.audio else { return false };
+        let ((payload, duration), received) = (audio.sound.silence(), audio.last_received);
+        match audio.due.filter(|_| duration > 0) {
+            Some(due) => self.put_sound(due, payload, duration, received, store),
+            None => return false,
         }
+        true
     }
 
     /// Appends sound where it is due, or at `at` when it is the first. Cuts before it where the picture was cut nearest to.
@@ -311,7 +320,8 @@ impl Run {
         let dts = audio.due.unwrap_or(at);
         let length = i64::from(duration);
         if self.video.is_some() {
-            while self.cuts.front().is_some_and(|&cut| cut <= audio.micros(dts + length / 2)) {
+            // A segment of the picture may be shorter than one frame of sound; there must be one in it all the same.
+            if audio.segment_start.is_some() && self.cuts.front().is_some_and(|&cut| cut <= audio.micros(dts + length / 2)) {
                 self.cuts.pop_front();
                 audio.cut(store);
             }
@@ -368,15 +378,17 @@ impl Run {
                     self.sound(&entry, store);
                 }
             }
-            if let Some(audio) = &self.audio {
-                let until = match self.cuts.back() {
-                    // The last segment needs some sound, too.
-                    Some(&cut) => (cut + 1).max(end - SOUND_MAY_OVERHANG),
-                    None => end - SOUND_MAY_OVERHANG,
-                };
+            if let Some(audio) = &mut self.audio {
+                audio.due = audio.due.or(audio.picture_start);
+                let until = self.cuts.back().map_or(i64::MIN, |&cut| cut + 1).max(end - SOUND_MAY_OVERHANG);
                 let until = Timestamp::from_micros(until).to_timescale(audio.lane.init.timescale);
                 self.silence_until(until, store);
             }
+            // Each segment needs some sound.
+            while let Some(audio) = &self.audio
+                && (audio.segment_start.is_none() || !self.cuts.is_empty())
+                && self.silence(store)
+            {}
         }
         if let Some(video) = &mut self.video {
             video.cut(store);

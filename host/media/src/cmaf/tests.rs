@@ -29,13 +29,15 @@ pub(crate) struct Rig {
     cursor: Cursor,
     pub segmenter: Segmenter,
     now: i64,
+    /// The frame with which the groups of pictures of [`Rig::play`] begin.
+    first_keyframe: i64,
 }
 
 impl Rig {
     pub fn new(config: SegmenterConfig) -> Self {
         let stream = Stream::new("test", RingLimits::default());
         let cursor = stream.cursor(From::Oldest);
-        Self { stream, publisher: None, cursor, segmenter: Segmenter::new(config), now: 1_790_000_000_000 }
+        Self { stream, publisher: None, cursor, segmenter: Segmenter::new(config), now: 1_790_000_000_000, first_keyframe: 0 }
     }
 
     fn clock(&self) -> WallClock {
@@ -74,6 +76,11 @@ impl Rig {
         }
     }
 
+    /// The frame of [`Rig::play`] at `millis` is a key frame, and others follow from there on.
+    pub fn keyframe_at(&mut self, millis: i64) {
+        self.first_keyframe = millis / 40;
+    }
+
     /// `from..to` milliseconds of 25 pictures a second, a key frame every two seconds, and of sound at 48 kHz, as asked for.
     pub fn play(&mut self, from: i64, to: i64, video: bool, audio: bool) {
         let mut sound = (from * 48 + 1023) / 1024;
@@ -84,9 +91,14 @@ impl Rig {
                 sound += 1;
             }
             if video {
-                self.push(V, millis, if frame % 50 == 0 { 80 } else { 40 * (frame % 3) }, frame % 50 == 0, 1000);
+                let keyframe = (frame - self.first_keyframe) % 50 == 0;
+                self.push(V, millis, if keyframe { 80 } else { 40 * (frame % 3) }, keyframe, 1000);
             }
             self.now += 40;
+        }
+        while audio && sound * 1024 / 48 < to {
+            self.push(A, sound * 1024 / 48, 0, true, 200);
+            sound += 1;
         }
     }
 

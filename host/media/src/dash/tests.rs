@@ -49,6 +49,51 @@ fn a_stream_that_loses_its_pace_gets_a_timeline() {
     insta::assert_snapshot!("irregular", manifest);
 }
 
+/// Everything that a period in a manifest needs; the number of periods.
+fn check_periods(manifest: &str) -> usize {
+    let periods: Vec<_> = manifest.split("<Period ").skip(1).collect();
+    for period in &periods {
+        assert_eq!(period.matches("<AdaptationSet ").count(), 2, "{manifest}");
+    }
+    periods.len()
+}
+
+#[test]
+fn a_file_that_begins_again_keeps_its_pace() {
+    let mut rig = Rig::both();
+    // 15 s with a key frame every two seconds, again and again: each eighth segment is short.
+    let mut most = 0;
+    for time in (0..60_000).step_by(200) {
+        if time % 15_000 == 0 {
+            rig.keyframe_at(time);
+        }
+        rig.play(time, time + 200, true, true);
+        if let Some(manifest) = mpd(&rig.window(), NOW, "") {
+            most = most.max(check_periods(&manifest));
+            assert!(!manifest.contains("<SegmentTimeline>"), "{manifest}");
+        }
+    }
+    assert_eq!(most, 3, "the playlist is longer than the file");
+}
+
+#[test]
+fn a_pace_that_is_lost_is_found_again() {
+    let mut rig = Rig::both();
+    let mut kinds = Vec::new();
+    for time in (0..60_000).step_by(200) {
+        if [11_000, 14_600, 20_000].contains(&time) {
+            rig.keyframe_at(time);
+        }
+        rig.play(time, time + 200, true, true);
+        if let Some(manifest) = mpd(&rig.window(), NOW, "") {
+            check_periods(&manifest);
+        }
+        kinds.extend(rig.window().periods.last().map(|period| period.regular.is_some()));
+    }
+    kinds.dedup();
+    assert_eq!(kinds, [true, false, true]);
+}
+
 #[test]
 fn sound_alone() {
     let mut rig = Rig::new(SegmenterConfig::new("stamp"));
