@@ -215,6 +215,16 @@ fn parts_come_while_a_segment_is_made() {
 }
 
 #[test]
+fn playlists_wait_for_a_segment_and_a_part_of_the_next() {
+    let mut rig = Rig::both();
+    rig.play(0, 2200, true, true);
+    assert_eq!(rig.window().video.as_ref().unwrap().complete().count(), 1);
+    assert!(!rig.window().is_playable());
+    rig.play(2200, 2600, true, true);
+    assert!(rig.window().is_playable());
+}
+
+#[test]
 fn sound_that_stops_becomes_silence_and_comes_back() {
     let mut rig = Rig::both();
     rig.play(0, 3000, true, true);

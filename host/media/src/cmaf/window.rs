@@ -202,10 +202,11 @@ impl Window {
         self.video.iter().chain(&self.audio)
     }
 
-    /// Every player can start: there is a complete segment of each rendition. Players without low-latency mode know no others, and
-    /// some crash on a playlist without one (FFmpeg 5).
+    /// Every player can start: there is a complete segment of each rendition, and a part of the next one. Players without
+    /// low-latency mode know no others, and some crash on a playlist without one (FFmpeg 5); some with it start in the middle of an
+    /// only segment and lose what comes next (hls.js 1.7).
     pub fn is_playable(&self) -> bool {
-        self.ready && self.renditions().all(|rendition| rendition.complete().next().is_some())
+        self.ready && self.renditions().all(|rendition| rendition.complete().next().is_some() && rendition.listed().len() > 1)
     }
 
     /// Is the playlist of `kind` as far as `_HLS_msn` and `_HLS_part` ask? Without a part the whole segment is meant.
