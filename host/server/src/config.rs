@@ -82,8 +82,8 @@ pub struct Cmaf {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Egress {
-    /// How long sound may wait for the next picture, so that both leave in one write to each viewer. Pictures never wait. 0 sends
-    /// sound at once, and costs twice the CPU time.
+    /// How long sound may wait for the next picture, so that both leave in one write to each viewer. With more than a hundred viewers
+    /// the first of two pictures waits for the second likewise. 0 sends all at once, and costs two to four times the CPU time.
     pub coalesce_ms: u64,
     /// A viewer that is this far behind goes on at the next key frame.
     pub max_lag_ms: u64,
@@ -141,7 +141,7 @@ impl Default for Cmaf {
 
 impl Default for Egress {
     fn default() -> Self {
-        Self { coalesce_ms: 40, max_lag_ms: 5_000, stall_timeout_ms: 20_000 }
+        Self { coalesce_ms: 50, max_lag_ms: 5_000, stall_timeout_ms: 20_000 }
     }
 }
 

@@ -30,13 +30,15 @@ const RETRY: Duration = Duration::from_millis(20);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// Viewers that may wait to be seated in one shard.
 const INTAKE: usize = 256;
+/// With so many viewers in a shard two pictures leave in one write: what a write costs beside its bytes is most of all.
+const CROWD: usize = 50;
 
 /// In the order of the enumeration.
 const FORMATS: [Format; 3] = [Format::Rtmp, Format::Flv, Format::FlvChunks];
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How long sound waits for the next picture, so that both leave in one write.
+    /// How long sound waits for the next picture, so that both leave in one write; in a crowd the first of two pictures, too.
     pub coalesce: Duration,
     /// Microseconds of media after which a viewer skips to the latest key frame.
     pub max_lag: i64,
@@ -133,11 +135,16 @@ impl Batch {
         read == Read::Ended && self.entries.is_empty()
     }
 
-    /// How long this batch may wait for a picture.
-    fn patience(&self, stream: &Stream, settings: &Settings) -> Option<Duration> {
+    /// How long this batch may wait for a picture, with so many viewers.
+    fn patience(&self, stream: &Stream, settings: &Settings, viewers: usize) -> Option<Duration> {
         let first = self.entries.first()?;
-        let has_picture = self.entries.iter().any(|entry| entry.frame.kind() == MediaKind::Video);
-        if has_picture || settings.coalesce.is_zero() || !first.tracks.has_video() || stream.is_ended() {
+        let wanted = if viewers < CROWD { 1 } else { 2 };
+        let pictures = self.entries.iter().filter(|entry| entry.frame.kind() == MediaKind::Video);
+        if pictures.take(wanted).count() == wanted
+            || settings.coalesce.is_zero()
+            || !first.tracks.has_video()
+            || stream.is_ended()
+        {
             return None;
         }
         let age = Duration::from_micros(clock::wall().micros_since(first.arrived).max(0).unsigned_abs());
@@ -182,7 +189,7 @@ async fn run(stream: Arc<Stream>, settings: Settings, mut intake: mpsc::Receiver
             seats.push(seat);
         }
         let ended = batch.fill(&stream, &mut cursor);
-        if let Some(rest) = batch.patience(&stream, &settings) {
+        if let Some(rest) = batch.patience(&stream, &settings, seats.len()) {
             let _ = tokio::time::timeout(rest, listener).await;
             continue;
         }
