@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::store::Retention;
+
 /// Environment variables that start with `FLYLOFT_` and are not keys of the file.
 const OTHER_VARIABLES: [&str; 3] = ["FLYLOFT_CONFIG", "FLYLOFT_PREBUILT_PLUGINS", "FLYLOFT_WEB_OUT"];
 
@@ -24,6 +26,7 @@ pub struct Config {
     pub live: Live,
     pub cmaf: Cmaf,
     pub egress: Egress,
+    pub events: Events,
     pub plugins: Plugins,
     pub log: Log,
 }
@@ -77,6 +80,14 @@ pub struct Cmaf {
     pub part_ms: u64,
     /// Segments in the playlist.
     pub window: usize,
+}
+
+/// What the feed and the list of events can still tell; older events are removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Events {
+    pub keep: i64,
+    pub keep_days: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,6 +147,13 @@ impl Default for Live {
 impl Default for Cmaf {
     fn default() -> Self {
         Self { segment_ms: 2_000, part_ms: 334, window: 10 }
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        let Retention { events, age } = Retention::default();
+        Self { keep: events, keep_days: (age.as_secs() / (24 * 60 * 60)) as u32 }
     }
 }
 
@@ -223,6 +241,8 @@ impl Config {
             ("egress.coalesce_ms", self.egress.coalesce_ms, 0, 1_000),
             ("egress.max_lag_ms", self.egress.max_lag_ms, 500, 60_000),
             ("egress.stall_timeout_ms", self.egress.stall_timeout_ms, 1_000, 600_000),
+            ("events.keep", self.events.keep.max(0).unsigned_abs(), 1_000, 1_000_000_000),
+            ("events.keep_days", self.events.keep_days.into(), 1, 36_500),
             ("plugins.deadline_ms", self.plugins.deadline_ms, 5, 60_000),
             ("plugins.memory_bytes", self.plugins.memory_bytes as u64, 1 << 20, 1 << 32),
         ] {

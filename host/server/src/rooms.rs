@@ -111,6 +111,8 @@ pub struct Config {
     /// The base of the RTMP URLs, for example `rtmp://ingest.example.com`; none takes the host of each request.
     pub rtmp_url: Option<String>,
     pub rtmp_port: u16,
+    /// How much of the past the event feed and the list of events have.
+    pub retention: Retention,
 }
 
 /// What a first start makes. The secrets are kept as hashes only, so they can't be shown again.
@@ -154,7 +156,7 @@ impl Rooms {
         live: Arc<dyn LiveControl>,
         config: Config,
     ) -> anyhow::Result<Arc<Self>> {
-        Self::open_with(data_dir, Arc::new(plugins), live, config, Retention::default()).await
+        Self::open_with(data_dir, Arc::new(plugins), live, config).await
     }
 
     /// As [`Rooms::open`], with any rules.
@@ -163,9 +165,8 @@ impl Rooms {
         rules: Arc<dyn Rules>,
         live: Arc<dyn LiveControl>,
         config: Config,
-        retention: Retention,
     ) -> anyhow::Result<Arc<Self>> {
-        let store = Store::open(data_dir, retention).await?;
+        let store = Store::open(data_dir, config.retention).await?;
         let rooms =
             Arc::new(Self { store, rules, live, config, changes: TaskTracker::new(), feeds_end: CancellationToken::new() });
         rooms.recover().await.context("cannot bring the rooms back to a state without publishers")?;

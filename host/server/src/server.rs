@@ -26,6 +26,7 @@ use crate::http::{self, Health, Metrics, Site, connection};
 use crate::ingest::{Door, rtmp};
 use crate::live::{self, Live};
 use crate::rooms::{self, Credentials, LiveControl, Rooms, StreamName};
+use crate::store::Retention;
 use crate::tls;
 
 /// Connections that the kernel may hold while the server is busy.
@@ -90,6 +91,10 @@ impl Server {
             http_url: non_empty(&config.http.public_url),
             rtmp_url: non_empty(&config.rtmp.public_url),
             rtmp_port: listeners.rtmp.as_ref().map(|(_, address)| address.port()).unwrap_or(1935),
+            retention: Retention {
+                events: config.events.keep,
+                age: Duration::from_secs(u64::from(config.events.keep_days) * 24 * 60 * 60),
+            },
         };
         let control = Arc::new(LiveStreams(Arc::clone(&live)));
         let rooms = Rooms::open(data, plugins.clone(), control, rooms_config).await.context("cannot open the rooms")?;

@@ -116,8 +116,8 @@ impl World {
     pub async fn with(retention: Retention) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (rules, live) = (Arc::new(FakeRules::default()), Arc::new(FakeLive::default()));
-        let config = Config { rtmp_port: 1935, ..Config::default() };
-        let rooms = Rooms::open_with(dir.path(), rules.clone(), live.clone(), config, retention).await.unwrap();
+        let config = Config { rtmp_port: 1935, retention, ..Config::default() };
+        let rooms = Rooms::open_with(dir.path(), rules.clone(), live.clone(), config).await.unwrap();
         let credentials = rooms.bootstrap().await.unwrap().unwrap();
         let given = Given::Basic { key: &credentials.app.key, secret: &credentials.app.secret };
         let server = rooms.authenticate(given).await.unwrap();
@@ -127,7 +127,7 @@ impl World {
     /// The server after a crash: nobody closed anything.
     pub async fn reopen(&mut self) {
         let config = Config { rtmp_port: 1935, ..Config::default() };
-        let opened = Rooms::open_with(self.dir.path(), self.rules.clone(), self.live.clone(), config, Retention::default()).await;
+        let opened = Rooms::open_with(self.dir.path(), self.rules.clone(), self.live.clone(), config).await;
         self.rooms = opened.unwrap();
     }
 

@@ -454,7 +454,7 @@ async fn crash_writer() {
     let Ok(directory) = std::env::var(CRASH_DIRECTORY) else { return };
     let rules = Arc::new(super::testing::FakeRules::default());
     let live = Arc::new(FakeLive::default());
-    let opened = Rooms::open_with(directory.as_ref(), rules, live, Config::default(), Retention::default()).await;
+    let opened = Rooms::open_with(directory.as_ref(), rules, live, Config::default()).await;
     let rooms = opened.unwrap();
     let credentials = rooms.bootstrap().await.unwrap().unwrap();
     for number in 0.. {
@@ -487,7 +487,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     assert!(acknowledged.len() >= 60, "{} were acknowledged", acknowledged.len());
     let rules = Arc::new(super::testing::FakeRules::default());
     let live = Arc::new(FakeLive::default());
-    let rooms = Rooms::open_with(dir.path(), rules, live, Config::default(), Retention::default()).await.unwrap();
+    let rooms = Rooms::open_with(dir.path(), rules, live, Config::default()).await.unwrap();
     for id in &acknowledged {
         assert_eq!(rooms.member(&Actor::Operator, id).await.unwrap().id.as_str(), id);
         assert_eq!(rooms.stream_key(&Actor::Operator, id).await.unwrap().key.state, K::Inactive);

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn config(http: Option<&str>, rtmp: Option<&str>, rtmp_port: u16) -> Config {
-        Config { http_url: http.map(Into::into), rtmp_url: rtmp.map(Into::into), rtmp_port }
+        Config { http_url: http.map(Into::into), rtmp_url: rtmp.map(Into::into), rtmp_port, ..Config::default() }
     }
 
     #[test]

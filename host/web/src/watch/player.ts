@@ -58,6 +58,8 @@ const RESTART_AFTER_MS = 9_000;
 const SOUND_AFTER_MS = 15_000;
 /** Seconds behind the target from which on "go live" is offered. */
 const BEHIND_SECONDS = 4;
+/** After a stall of this many milliseconds that left the picture so far behind, it goes live by itself. */
+const LONG_STALL_MS = 1_000;
 const KEPT_ENTRIES = 100;
 
 export class Player {
@@ -178,14 +180,12 @@ export class Player {
     const { video } = this;
     const media = this.#engine?.media() ?? { codecs: null, bitrate: null };
     const quality = video.getVideoPlaybackQuality?.();
-    const latency = this.latency();
-    const target = this.#engine?.targetLatency() ?? 2;
     const end = bufferedEnd(video);
     return {
       mode: this.#mode,
       state: this.#state,
-      latency,
-      behind: this.#started && (this.#state === 'paused' || (latency !== null && latency > target + BEHIND_SECONDS)),
+      latency: this.latency(),
+      behind: this.#started && (this.#state === 'paused' || this.#isBehind()),
       buffer: end === null ? null : Math.max(0, end - video.currentTime),
       width: video.videoWidth,
       height: video.videoHeight,
@@ -203,6 +203,11 @@ export class Player {
   /** Seconds behind live as the engine tells; null while nothing plays. */
   latency(): number | null {
     return this.#started ? (this.#engine?.latency() ?? null) : null;
+  }
+
+  #isBehind(): boolean {
+    const latency = this.latency();
+    return latency !== null && latency > (this.#engine?.targetLatency() ?? 2) + BEHIND_SECONDS;
   }
 
   #enqueue(step: () => Promise<void>): void {
@@ -310,9 +315,11 @@ export class Player {
 
   #endStall(now: number): void {
     if (this.#stallStart === null) return;
-    this.stalls.push({ at_ms: Math.round(this.#stallStart), ms: Math.round(now - this.#stallStart) });
+    const ms = now - this.#stallStart;
+    this.stalls.push({ at_ms: Math.round(this.#stallStart), ms: Math.round(ms) });
     if (this.stalls.length > KEPT_ENTRIES) this.stalls.shift();
     this.#stallStart = null;
+    if (ms > LONG_STALL_MS && this.#isBehind()) this.#engine?.goLive();
   }
 
   #changed(): void {
@@ -353,6 +360,8 @@ export class Player {
           return;
         }
       }
+      this.#log(false, 'gap', `went live from ${currentTime.toFixed(2)}, where nothing came any more`);
+      this.#engine?.goLive();
     }
   }
 
