@@ -18,6 +18,7 @@ mod window;
 
 use std::time::Duration;
 
+pub use init::segment as init_segment;
 pub(crate) use path::name as rendition_name;
 pub use path::{Resource, parse_path};
 pub use segmenter::Segmenter;

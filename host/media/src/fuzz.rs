@@ -1,8 +1,12 @@
 //! Bodies of the fuzz targets in `host/media/fuzz`. Each takes any bytes and panics where a promise is broken; ordinary tests run
 //! them on a corpus and on damaged copies of it.
 
+use crate::cmaf;
+use crate::codec;
 use crate::flv::{Demuxer, FlvEvent};
 use crate::rtmp::{Address, ClientSession, Event, ServerSession, SessionConfig};
+use crate::track::{Codec, MediaInfo, MediaKind, TrackId};
+use bytes::Bytes;
 
 #[cfg(test)]
 mod tests;
@@ -120,4 +124,35 @@ fn demux<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<FlvEvent>, bool) {
         }
     }
     (events, false)
+}
+
+const CODECS: [Codec; 6] = [Codec::H264, Codec::Hevc, Codec::Av1, Codec::Aac, Codec::Opus, Codec::Mp3];
+
+/// A decoder configuration, of the codec that the first byte selects. What is accepted has a plausible size or rate and a name without
+/// surprises, is accepted again as it is kept, and makes an initialisation segment.
+pub fn codec_configuration(input: &[u8]) {
+    let Some((selector, config)) = input.split_first() else { return };
+    let selected = CODECS[usize::from(*selector) % CODECS.len()];
+    let id = if selected.kind() == MediaKind::Video { TrackId::VIDEO } else { TrackId::AUDIO };
+    let Ok(track) = codec::track(id, selected, Bytes::copy_from_slice(config)) else { return };
+    match &track.info {
+        MediaInfo::Video(info) => {
+            assert!((1..=65_535).contains(&info.width) && (1..=65_535).contains(&info.height), "{info:?}");
+            // AV1 has no NAL units.
+            assert_eq!((1..=4).contains(&info.nal_length_size), selected != Codec::Av1, "{info:?}");
+            assert!(info.frame_rate.is_none_or(|(frames, seconds)| frames > 0 && seconds > 0), "{info:?}");
+        }
+        MediaInfo::Audio(info) => assert!(info.sample_rate > 0 && info.channels > 0, "{info:?}"),
+    }
+    // It stands between quotes in playlists and manifests.
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '.';
+    assert!(!track.codecs.is_empty() && track.codecs.chars().all(plain), "{}", track.codecs);
+    if selected != Codec::Mp3 {
+        assert_eq!(codec::track(id, selected, track.config.clone()).as_ref(), Ok(&track));
+    }
+    let init = cmaf::init_segment(&track);
+    assert!(init.len() < track.config.len() + 4096 && init.get(4..8) == Some(b"ftyp"));
+    if selected == Codec::Aac {
+        codec::aac_silence(&track.config);
+    }
 }

@@ -58,6 +58,21 @@ fn files() -> Vec<Vec<u8>> {
     digits.map(|digits| digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()).to_vec()
 }
 
+/// Configurations that encoders wrote, each behind the number of its codec.
+fn configurations() -> Vec<Vec<u8>> {
+    let events = files().into_iter().flat_map(|file| demux(std::iter::once(&file[..])).0);
+    let mut found: Vec<(Codec, Vec<u8>)> = events
+        .filter_map(|event| match event {
+            FlvEvent::Media(crate::flv::Media::Track { codec, config, .. }) => Some((codec, config.to_vec())),
+            _ => None,
+        })
+        .collect();
+    found.push((Codec::H264, crate::cmaf::tests::AVCC.to_vec()));
+    found.push((Codec::Mp3, vec![0xff, 0xfb, 0x90, 0x00]));
+    let number = |codec| CODECS.iter().position(|&one| one == codec).unwrap() as u8;
+    found.into_iter().map(|(codec, config)| [&[number(codec)][..], &config].concat()).collect()
+}
+
 /// Bytes that are put in other bytes' place, left out, or sent twice, behind the first `from`.
 fn damaged(corpus: Vec<Vec<u8>>, from: usize) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), any::<u8>(), 0_u8..6, 1_usize..40);
@@ -90,6 +105,11 @@ fn the_corpus_reaches_far() {
     let (events, broken) = serve(std::iter::once(&player[..]));
     assert!(!broken && events.contains(&Event::Paused(true)) && events.contains(&Event::PlayFinished), "{events:?}");
     rtmp_client(&answers());
+    let mut codecs: Vec<u8> = configurations().iter().map(|config| config[0]).collect();
+    codecs.sort_unstable();
+    codecs.dedup();
+    assert_eq!(codecs, [0, 1, 2, 3, 4, 5], "every codec has a configuration");
+    configurations().iter().for_each(|config| codec_configuration(config));
 }
 
 proptest! {
@@ -116,6 +136,16 @@ proptest! {
     #[test]
     fn addresses(input in "rtmps?://[a-z:@/?\\[\\]0-9.%=&]{0,30}") {
         rtmp_address(input.as_bytes());
+    }
+
+    #[test]
+    fn damaged_configurations(input in damaged(configurations(), 1)) {
+        codec_configuration(&input);
+    }
+
+    #[test]
+    fn any_configuration(input in proptest::collection::vec(any::<u8>(), 0..200)) {
+        codec_configuration(&input);
     }
 
     #[test]
