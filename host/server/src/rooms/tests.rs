@@ -1,6 +1,7 @@
 //! The service as transports and the REST API use it.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -447,15 +448,11 @@ async fn the_built_in_plugins_rule_a_broadcast() {
 
 const CRASH_DIRECTORY: &str = "FLYLOFT_TEST_CRASH_DIRECTORY";
 
-/// Makes members until it is killed, and says which ones were acknowledged. Only run by the test below.
-#[tokio::test]
-#[ignore = "runs until it is killed"]
-async fn crash_writer() {
-    let Ok(directory) = std::env::var(CRASH_DIRECTORY) else { return };
+/// Makes members until it is killed, and says which ones were acknowledged.
+async fn write_until_killed(directory: &Path) {
     let rules = Arc::new(super::testing::FakeRules::default());
     let live = Arc::new(FakeLive::default());
-    let opened = Rooms::open_with(directory.as_ref(), rules, live, Config::default()).await;
-    let rooms = opened.unwrap();
+    let rooms = Rooms::open_with(directory, rules, live, Config::default()).await.unwrap();
     let credentials = rooms.bootstrap().await.unwrap().unwrap();
     for number in 0.. {
         let new = NewMember { app_id: Some(credentials.app.id.clone()), app_user_id: number.to_string(), name: None };
@@ -464,11 +461,15 @@ async fn crash_writer() {
     }
 }
 
+/// Runs itself in a process of its own to be killed.
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill() {
+    if let Some(directory) = std::env::var_os(CRASH_DIRECTORY) {
+        return write_until_killed(Path::new(&directory)).await;
+    }
     let dir = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "rooms::tests::crash_writer", "--ignored", "--nocapture"])
+        .args(["--exact", "rooms::tests::what_was_acknowledged_survives_a_kill", "--nocapture"])
         .env(CRASH_DIRECTORY, dir.path())
         .stdout(Stdio::piped())
         .spawn()
