@@ -2,6 +2,7 @@
 
 use crate::api::{CallLimits, Interface};
 use crate::error::FaultKind;
+use crate::grants::Grants;
 use crate::plugin::{Identity, Loaded, Plugin};
 use crate::question::{OutputModeQuestion, Params, PolicyQuestion, Question};
 use crate::sandbox::Sandbox;
@@ -32,11 +33,12 @@ pub(crate) struct Caller {
 pub(crate) async fn ask<Q: Question>(
     caller: &Caller,
     plugin: &Plugin,
+    grants: &Arc<Grants>,
     context: &crate::model::Context,
     question: &Q::Ask,
 ) -> Result<Q::Answer, FaultKind> {
     let started = Instant::now();
-    let mut store = Sandbox::store(&caller.engine, &caller.limits, &plugin.identity, &context.call_id);
+    let mut store = Sandbox::store(&caller.engine, &caller.limits, &plugin.identity, grants, &context.call_id);
     let result = within_deadline(caller, started, run::<Q>(&mut store, &plugin.loaded, (context, question))).await;
     let result = match result {
         Some(Ok(answer)) => Q::check(&answer).map(|()| answer),
@@ -79,7 +81,7 @@ pub(crate) async fn rehearse(loaded: &Loaded, engine: &Engine, limits: &CallLimi
     let limits = CallLimits { deadline: limits.deadline.max(LOAD_DEADLINE), ..limits.clone() };
     let caller = Caller { engine: engine.clone(), limits, turns: Arc::new(Semaphore::new(1)) };
     let limits = &caller.limits;
-    let mut store = Sandbox::store(engine, limits, &identity, "load");
+    let mut store = Sandbox::store(engine, limits, &identity, &Arc::default(), "load");
     let start = async { loaded.pre.instantiate_async(&mut store).await.map_err(Failure::Start) };
     let instance = match within_deadline(&caller, Instant::now(), start).await {
         Some(Ok(instance)) => instance,

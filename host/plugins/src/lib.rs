@@ -16,8 +16,10 @@ mod call;
 mod counters;
 mod engine;
 mod error;
+mod grants;
 mod logs;
 pub mod model;
+pub mod outbound;
 mod permits;
 mod plugin;
 mod question;
@@ -27,6 +29,7 @@ mod storage;
 
 pub use api::{CallLimits, Config, Counters, Decided, Faults, Inspection, Interface, PluginInfo};
 pub use error::{Fault, FaultKind, OpenError, Rejected, RemoveError};
+pub use grants::{Grants, Secret};
 
 use bytes::Bytes;
 use model::{Action, Context, Decision, Denial, OutputModeAnswer, OutputModeRequest};
@@ -158,7 +161,7 @@ impl Plugins {
     }
 
     async fn ask<Q: Question>(&self, plugin: &Plugin, context: &Context, ask: &Q::Ask) -> Result<Q::Answer, Fault> {
-        call::ask::<Q>(&self.0.caller, plugin, context, ask).await.map_err(|kind| fault(plugin, context, kind))
+        call::ask::<Q>(&self.0.caller, plugin, &plugin.grants, context, ask).await.map_err(|kind| fault(plugin, context, kind))
     }
 }
 

@@ -6,6 +6,7 @@ use crate::call;
 use crate::counters::Tally;
 use crate::engine::{AVAILABLE, WASI};
 use crate::error::{FaultKind, Rejected};
+use crate::grants::Grants;
 use crate::logs::LogRate;
 use crate::question::{OutputModeQuestion, PolicyQuestion, Question};
 use crate::sandbox::Sandbox;
@@ -47,6 +48,7 @@ pub(crate) struct Loaded {
 pub(crate) struct Plugin {
     pub(crate) identity: Arc<Identity>,
     pub(crate) loaded: Loaded,
+    pub(crate) grants: Arc<Grants>,
     pub(crate) serves: Vec<Interface>,
     pub(crate) built_in: bool,
     pub(crate) loaded_at: SystemTime,
@@ -67,6 +69,7 @@ impl Plugin {
         Ok(Plugin {
             identity: Arc::new(Identity::new(name, loaded.inspection.digest.clone())),
             loaded,
+            grants: Arc::default(),
             serves,
             built_in,
             loaded_at,

@@ -1,6 +1,7 @@
 //! What the host keeps for one sandbox while it lives: its memory account and, once the guest asks for it, its WASI.
 
 use crate::api::CallLimits;
+use crate::grants::Grants;
 use crate::logs::{GuestLog, Lines};
 use crate::plugin::Identity;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ const MAX_TABLE_ENTRIES: usize = 100_000;
 pub(crate) struct Sandbox {
     pub(crate) account: Account,
     identity: Arc<Identity>,
+    #[expect(dead_code)]
+    grants: Arc<Grants>,
     call: String,
     log_lines: u32,
     // Most plugins never ask the system for anything, so it is made at the first question.
@@ -31,10 +34,17 @@ struct System {
 
 impl Sandbox {
     /// A store for one call of a plugin, with all its limits set.
-    pub(crate) fn store(engine: &wasmtime::Engine, limits: &CallLimits, identity: &Arc<Identity>, call: &str) -> Store<Sandbox> {
+    pub(crate) fn store(
+        engine: &wasmtime::Engine,
+        limits: &CallLimits,
+        identity: &Arc<Identity>,
+        grants: &Arc<Grants>,
+        call: &str,
+    ) -> Store<Sandbox> {
         let sandbox = Sandbox {
             account: Account { limit: limits.memory, used: 0, tables: 0, peak: 0, refused: false },
             identity: Arc::clone(identity),
+            grants: Arc::clone(grants),
             call: call.to_owned(),
             log_lines: limits.log_lines,
             system: None,

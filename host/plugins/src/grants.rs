@@ -1,0 +1,41 @@
+//! What an operator grants a plugin beyond computing. A plugin that is granted nothing reaches nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Grants of one binding. The default grants nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// What `wasi:config/store` answers, by name.
+    pub config: BTreeMap<String, String>,
+    /// What `wasi:config/store` answers beside `config`. Never written to logs, records or answers of the API.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Hosts that `wasi:http` may ask: `name`, `name:port`, `*.name`, or an address or network (`10.0.0.0/8`), which alone reaches
+    /// what is private.
+    pub hosts: Vec<String>,
+    /// Bytes of names and values that `wasi:keyvalue` may keep for this binding; 0 grants no store.
+    pub key_value_quota: u64,
+    /// Names of object-store credentials that plans of `vod-source` may name.
+    pub credentials: Vec<String>,
+}
+
+/// Text that is never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
