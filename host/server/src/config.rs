@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 /// Environment variables that start with `FLYLOFT_` and are not keys of the file.
-const OTHER_VARIABLES: [&str; 3] = ["FLYLOFT_CONFIG", "FLYLOFT_PREBUILT_PLUGINS", "FLYLOFT_WEB_OUT"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["FLYLOFT_CONFIG", "FLYLOFT_PREBUILT_PLUGINS", "FLYLOFT_SERVER", "FLYLOFT_TOKEN", "FLYLOFT_WEB_OUT"];
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -98,6 +99,16 @@ pub struct Plugins {
     pub memory_bytes: usize,
     /// Component files that replace a built-in plugin or stand before it: `room-policy = "my-policy.wasm"`.
     pub components: Table,
+    pub decisions: Decisions,
+}
+
+/// The log of what plugins were asked and what they answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Decisions {
+    /// The oldest are deleted when there is more; 0 keeps no log.
+    pub max_bytes: u64,
+    pub max_age_hours: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,7 +158,13 @@ impl Default for Egress {
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { deadline_ms: 50, memory_bytes: 64 << 20, components: Table::new() }
+        Self { deadline_ms: 50, memory_bytes: 64 << 20, components: Table::new(), decisions: Decisions::default() }
+    }
+}
+
+impl Default for Decisions {
+    fn default() -> Self {
+        Self { max_bytes: 256 << 20, max_age_hours: 7 * 24 }
     }
 }
 
@@ -225,6 +242,8 @@ impl Config {
             ("egress.stall_timeout_ms", self.egress.stall_timeout_ms, 1_000, 600_000),
             ("plugins.deadline_ms", self.plugins.deadline_ms, 5, 60_000),
             ("plugins.memory_bytes", self.plugins.memory_bytes as u64, 1 << 20, 1 << 32),
+            ("plugins.decisions.max_bytes", self.plugins.decisions.max_bytes, 0, 1 << 40),
+            ("plugins.decisions.max_age_hours", self.plugins.decisions.max_age_hours, 1, 87_600),
         ] {
             if !(low..=high).contains(&value) {
                 bail!("{key} = {value} is out of range: it may be {low} to {high}");
