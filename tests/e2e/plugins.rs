@@ -120,7 +120,8 @@ fn a_policy_is_bound_shadowed_activated_and_rolled_back_while_calls_go_on() -> R
     server.member("ada")?;
     let room = server.room("ada", "A room")?;
     let app = server.credentials()?["app"]["id"].as_str().context("no App")?.to_owned();
-    let (first, second) = (deploy(&operator, "doorman", &component("first")?)?, deploy(&operator, "doorman", &component("second")?)?);
+    let (first, second) =
+        (deploy(&operator, "doorman", &component("first")?)?, deploy(&operator, "doorman", &component("second")?)?);
     ensure!(verdict(&api, &room)? == "allowed", "what is not bound is asked");
 
     let done = AtomicBool::new(false);

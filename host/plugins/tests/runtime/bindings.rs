@@ -3,8 +3,8 @@
 use crate::requests::*;
 use flyloft_plugins::model::*;
 use flyloft_plugins::{
-    BUILT_IN, BindError, BindingChange, BindingInfo, BindingLimits, BreakerSettings, BreakerState, Config, FaultKind, Grants, Interface,
-    NewBinding, OnFailure, Plugins, RemoveError, Secret,
+    BUILT_IN, BindError, BindingChange, BindingInfo, BindingLimits, BreakerSettings, BreakerState, Config, FaultKind, Grants,
+    Interface, NewBinding, OnFailure, Plugins, RemoveError, Secret,
 };
 use flyloft_test_guests::{ABSTAIN, ALWAYS_CMAF, BOTH, HOSTILE};
 use std::time::Duration;
@@ -176,14 +176,23 @@ async fn old_versions_that_nothing_uses_make_room() {
 
 #[tokio::test]
 async fn a_failure_means_what_its_binding_says() {
-    for (on_failure, expected) in [(None, "fault"), (Some(OnFailure::Deny), "fault"), (Some(OnFailure::Allow), "hostile"), (Some(OnFailure::Next), "room-policy")] {
+    for (on_failure, expected) in [
+        (None, "fault"),
+        (Some(OnFailure::Deny), "fault"),
+        (Some(OnFailure::Allow), "hostile"),
+        (Some(OnFailure::Next), "room-policy"),
+    ] {
         let plugins = plugins();
         hostile(&plugins, on_failure).await;
         let decided = plugins.decide(&context(), &publish("trap")).await;
         match (expected, decided) {
             ("fault", Err(fault)) => assert!(matches!(fault.kind, FaultKind::Trap { .. })),
             (plugin, Ok(decided)) => {
-                assert_eq!((decided.plugin.as_str(), decided.answer), (plugin, Decision::Allow(Grant::default())), "{on_failure:?}");
+                assert_eq!(
+                    (decided.plugin.as_str(), decided.answer),
+                    (plugin, Decision::Allow(Grant::default())),
+                    "{on_failure:?}"
+                );
             }
             (_, Err(fault)) => panic!("{on_failure:?}: {fault}"),
         }
@@ -207,7 +216,8 @@ async fn limits_are_the_bindings_own() {
     let plugins = plugins();
     let limits = |deadline_ms, memory| BindingLimits { deadline_ms, memory, ..BindingLimits::default() };
     let id = hostile(&plugins, None).await.id;
-    let set = async |limits| plugins.change(&id, BindingChange { limits: Some(limits), ..BindingChange::default() }).await.map(drop);
+    let set =
+        async |limits| plugins.change(&id, BindingChange { limits: Some(limits), ..BindingChange::default() }).await.map(drop);
     set(limits(Some(20), None)).await.unwrap();
     assert_eq!(fault(&plugins, publish("loop")).await, FaultKind::Deadline { ms: 20 });
     set(limits(None, Some(8 << 20))).await.unwrap();
@@ -226,7 +236,8 @@ async fn trip(plugins: &Plugins, times: usize) {
 async fn a_plugin_that_keeps_failing_is_left_alone_and_probed() {
     let plugins = plugins();
     let id = hostile(&plugins, Some(OnFailure::Next)).await.id;
-    let breaker = |back_off_ms| BindingChange { breaker: Some(BreakerSettings { failures: 3, back_off_ms }), ..BindingChange::default() };
+    let breaker =
+        |back_off_ms| BindingChange { breaker: Some(BreakerSettings { failures: 3, back_off_ms }), ..BindingChange::default() };
     plugins.change(&id, breaker(3_600_000)).await.unwrap();
     trip(&plugins, 3).await;
     let calls = || plugins.get("hostile").unwrap().counters.calls;
@@ -237,7 +248,9 @@ async fn a_plugin_that_keeps_failing_is_left_alone_and_probed() {
     assert_eq!((counters.calls, counters.faults.breaker_open, counters.faults.trap), (3, 1, 3));
     let deny = BindingChange { on_failure: Some(Some(OnFailure::Deny)), ..BindingChange::default() };
     plugins.change(&id, deny).await.unwrap();
-    assert!(matches!(fault(&plugins, publish("healthy")).await, FaultKind::BreakerOpen { probe_in_ms } if probe_in_ms > 3_000_000));
+    assert!(
+        matches!(fault(&plugins, publish("healthy")).await, FaultKind::BreakerOpen { probe_in_ms } if probe_in_ms > 3_000_000)
+    );
 
     // New settings begin anew.
     plugins.change(&id, breaker(100)).await.unwrap();

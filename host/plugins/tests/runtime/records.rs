@@ -3,8 +3,8 @@
 use crate::requests::*;
 use flyloft_plugins::model::*;
 use flyloft_plugins::{
-    BindingChange, Config, DecisionFilter, DecisionLimits, Grants, Interface, LoggedDecision, NewBinding, OnFailure, Plugins, Secret,
-    ShadowAnswer, ShadowReport,
+    BindingChange, Config, DecisionFilter, DecisionLimits, Grants, Interface, LoggedDecision, NewBinding, OnFailure, Plugins,
+    Secret, ShadowAnswer, ShadowReport,
 };
 use flyloft_test_guests::{ABSTAIN, BOTH, HOSTILE};
 use std::path::Path;
@@ -36,7 +36,10 @@ async fn every_call_of_a_chain_is_logged_with_its_question_and_answer() {
     let expected = [("output-mode", "use-outputs"), (&*id, "abstain"), ("room-policy", "allow"), (&*id, "abstain")];
     assert_eq!(seen(&found), expected);
     let first = found.last().unwrap();
-    assert_eq!((first.plugin.as_str(), &first.digest, first.interface, &*first.function), ("front", &front, Interface::RoomPolicy, "decide"));
+    assert_eq!(
+        (first.plugin.as_str(), &first.digest, first.interface, &*first.function),
+        ("front", &front, Interface::RoomPolicy, "decide")
+    );
     assert_eq!((first.id, first.app.as_str()), (1, "app-1"));
     assert!(first.time > 1_700_000_000_000 && first.fault.is_none());
     let input: Action = serde_json::from_str(first.input.get()).unwrap();

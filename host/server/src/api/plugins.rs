@@ -236,7 +236,7 @@ pub async fn get(State(api): State<Api>, _: Operator, Id(name): Id) -> Result<ax
 /// The short way. The body is the component. It is checked, compiled, kept, and from the next call on the active version in all bindings of the plugin; calls
 /// under way finish on the old one. A plugin without a binding gets one: for all Apps and all interfaces that it exports, before the built-in
 /// plugins. Under the name of a built-in plugin (`room-policy`, `output-mode`) it replaces that one.
-#[utoipa::path(operation_id = "putPlugin", put, path = "/v1/plugins/{name}", tag = "Plugins", params(("name" = String, Path)), request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 200, description = "The plugin", body = PluginJson), Problems), security(("operatorApi" = [])))]
+#[utoipa::path(operation_id = "deployPlugin", put, path = "/v1/plugins/{name}", tag = "Plugins", params(("name" = String, Path)), request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 200, description = "The plugin", body = PluginJson), Problems), security(("operatorApi" = [])))]
 pub async fn put(
     State(api): State<Api>,
     _: Operator,
@@ -251,7 +251,7 @@ pub async fn put(
 ///
 /// The body is the component. It is checked, compiled and kept, and not asked before a binding names it. The same component again is the same version.
 /// When a plugin has more than ten versions, the oldest that no binding uses are forgotten.
-#[utoipa::path(operation_id = "deployPlugin", post, path = "/v1/plugins/{name}/versions", tag = "Plugins", params(("name" = String, Path)), request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 201, description = "The version", body = VersionJson), Problems), security(("operatorApi" = [])))]
+#[utoipa::path(operation_id = "addPluginVersion", post, path = "/v1/plugins/{name}/versions", tag = "Plugins", params(("name" = String, Path)), request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 201, description = "The version", body = VersionJson), Problems), security(("operatorApi" = [])))]
 pub async fn deploy(
     State(api): State<Api>,
     _: Operator,
