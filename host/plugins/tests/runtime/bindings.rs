@@ -43,7 +43,7 @@ async fn what_is_deployed_is_not_asked_before_it_is_bound() {
     let bound = bind(&plugins, of("front")).await;
     assert_eq!((&bound.active, &bound.interfaces[..]), (&version.component.digest, &Interface::ALL[..]));
     assert_eq!(verdict(&plugins, publish("s")).await, Err("both".into()));
-    assert_eq!(plugins.versions("front").unwrap()[0].active_in, [bound.id.clone()]);
+    assert_eq!(plugins.versions("front").unwrap()[0].active_in, std::slice::from_ref(&bound.id));
     plugins.unbind(&bound.id).await.unwrap();
     assert_eq!(verdict(&plugins, publish("s")).await, Ok(Grant::default()));
 }
