@@ -1,7 +1,8 @@
 //! The values that go in and out of [`crate::Plugins`]: its configuration, a decision with its origin, and what is
 //! known about a loaded plugin.
 
-use serde::Serialize;
+use crate::decisions::DecisionLimits;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub max_component_size: usize,
     /// Plugins beside the built-in ones.
     pub max_plugins: usize,
+    /// How much of the decision log is kept. Without a `data_dir` there is none.
+    pub decisions: DecisionLimits,
 }
 
 impl Default for Config {
@@ -50,6 +53,7 @@ impl Default for Config {
             max_waiting_calls: 1024,
             max_component_size: 64 << 20,
             max_plugins: 64,
+            decisions: DecisionLimits::default(),
         }
     }
 }
@@ -68,7 +72,7 @@ pub struct Decided<T> {
 }
 
 /// An interface that a plugin can export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interface {
     RoomPolicy,
@@ -78,12 +82,25 @@ pub enum Interface {
 impl Interface {
     pub const ALL: [Interface; 2] = [Interface::RoomPolicy, Interface::OutputMode];
 
+    /// Those for which there is a built-in plugin.
+    pub(crate) const BUILT_IN: [Interface; 2] = [Interface::RoomPolicy, Interface::OutputMode];
+
     /// The interface's short name, which is also the name of the built-in plugin that serves it.
     pub fn name(self) -> &'static str {
         match self {
             Interface::RoomPolicy => "room-policy",
             Interface::OutputMode => "output-mode",
         }
+    }
+
+    /// The interface with this short name.
+    pub fn of(name: &str) -> Option<Interface> {
+        Interface::ALL.into_iter().find(|interface| interface.name() == name)
+    }
+
+    /// The interface for which there is a built-in plugin with this name.
+    pub(crate) fn built_in(name: &str) -> Option<Interface> {
+        Interface::BUILT_IN.into_iter().find(|interface| interface.name() == name)
     }
 
     /// The full name as it stands in a component.
@@ -127,6 +144,24 @@ pub struct PluginInfo {
     pub counters: Counters,
 }
 
+/// A version of a plugin.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionInfo {
+    #[serde(flatten)]
+    pub component: Inspection,
+    /// Whether it came with the server.
+    pub built_in: bool,
+    /// When it was uploaded, or for a built-in one when the server started.
+    #[serde(serialize_with = "unix_millis")]
+    pub uploaded_at: SystemTime,
+    /// The bindings in which it answers.
+    pub active_in: Vec<String>,
+    /// The bindings that it shadows.
+    pub shadow_in: Vec<String>,
+    pub counters: Counters,
+}
+
 /// What happened since the plugin was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,6 +190,8 @@ pub struct Faults {
     pub incompatible: u64,
     pub overloaded: u64,
     pub invalid_answer: u64,
+    /// Calls for which the plugin was not asked, because it kept failing.
+    pub breaker_open: u64,
 }
 
 impl Faults {
@@ -164,7 +201,7 @@ impl Faults {
     }
 
     /// The counts with the names of [`crate::FaultKind::NAMES`], for metrics.
-    pub fn by_kind(&self) -> [(&'static str, u64); 7] {
+    pub fn by_kind(&self) -> [(&'static str, u64); 8] {
         [
             ("guest", self.guest),
             ("trap", self.trap),
@@ -173,6 +210,7 @@ impl Faults {
             ("incompatible", self.incompatible),
             ("overloaded", self.overloaded),
             ("invalid-answer", self.invalid_answer),
+            ("breaker-open", self.breaker_open),
         ]
     }
 }

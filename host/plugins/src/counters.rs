@@ -49,13 +49,13 @@ impl Tally {
 
     /// The counts as they are now.
     pub(crate) fn counters(&self, dropped_log_lines: u64) -> Counters {
-        let [guest, trap, deadline, memory, incompatible, overloaded, invalid_answer] =
+        let [guest, trap, deadline, memory, incompatible, overloaded, invalid_answer, breaker_open] =
             std::array::from_fn(|kind| self.faults.get(kind).map_or(0, |count| count.load(Relaxed)));
         let durations: Vec<u64> = self.durations.iter().map(|count| count.load(Relaxed)).collect();
         let calls = durations.iter().sum();
         Counters {
             calls,
-            faults: Faults { guest, trap, deadline, memory, incompatible, overloaded, invalid_answer },
+            faults: Faults { guest, trap, deadline, memory, incompatible, overloaded, invalid_answer, breaker_open },
             p50_micros: quantile(&durations, calls, 50),
             p99_micros: quantile(&durations, calls, 99),
             max_memory: self.max_memory.load(Relaxed),

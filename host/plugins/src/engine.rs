@@ -58,8 +58,8 @@ pub(crate) const AVAILABLE: &str = "wasi:cli, wasi:clocks, wasi:filesystem (empt
 /// Sets up the engine for `config` and starts the thread that lets time pass in it; the thread ends with the engine.
 pub(crate) fn engine(config: &Config) -> Result<Engine, OpenError> {
     let calls = config.max_concurrent_calls.clamp(1, 10_000);
-    // One more for the component that is being loaded.
-    let sandboxes = calls + 1;
+    // One more for the component that is being loaded, and some for shadow versions.
+    let sandboxes = calls + 1 + crate::shadow::CONCURRENT;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(sandboxes)
         .total_core_instances(sandboxes * CORE_INSTANCES_PER_COMPONENT)

@@ -43,11 +43,15 @@ pub enum FaultKind {
     /// The answer breaks a limit of the contract.
     #[error("its answer is not valid: {field} {problem}")]
     InvalidAnswer { field: String, problem: String },
+    /// It failed so often that its binding's breaker is open; the plugin was not asked.
+    #[error("it kept failing and is left alone; a call probes it in {probe_in_ms} ms")]
+    BreakerOpen { probe_in_ms: u64 },
 }
 
 impl FaultKind {
     /// The kinds' names in the order of [`FaultKind::index`], for metrics.
-    pub const NAMES: [&'static str; 7] = ["guest", "trap", "deadline", "memory", "incompatible", "overloaded", "invalid-answer"];
+    pub const NAMES: [&'static str; 8] =
+        ["guest", "trap", "deadline", "memory", "incompatible", "overloaded", "invalid-answer", "breaker-open"];
 
     /// The position of this kind in [`FaultKind::NAMES`].
     pub fn index(&self) -> usize {
@@ -59,6 +63,7 @@ impl FaultKind {
             FaultKind::Incompatible { .. } => 4,
             FaultKind::Overloaded { .. } => 5,
             FaultKind::InvalidAnswer { .. } => 6,
+            FaultKind::BreakerOpen { .. } => 7,
         }
     }
 
@@ -117,7 +122,32 @@ pub enum RemoveError {
     NotFound { name: String },
     #[error("{name} is the built-in plugin; replace it by uploading another one under its name")]
     BuiltIn { name: String },
+    #[error("{name} is in use by {}: remove {} first", bindings.join(", "), if bindings.len() == 1 { "this binding" } else { "these bindings" })]
+    Bound { name: String, bindings: Vec<String> },
     #[error("the removal could not be stored at {}: {reason}", path.display())]
+    Storage { path: PathBuf, reason: String },
+}
+
+/// Why a binding can't be made or changed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("there is no binding {id:?}")]
+    NotFound { id: String },
+    #[error("there is no plugin named {name:?}: deploy it first")]
+    NoPlugin { name: String },
+    #[error("{plugin} has no version {version:?}; it has {}", known.join(", "))]
+    NoVersion { plugin: String, version: String, known: Vec<String> },
+    #[error("{field}: {problem}")]
+    Invalid { field: &'static str, problem: String },
+    #[error("{id} is the built-in plugin's own binding: it can't be removed, but another version can be activated in it")]
+    BuiltIn { id: String },
+    #[error("{id} has no version to go back to: it has had the same one since it was made")]
+    NoPrevious { id: String },
+    #[error("{id} has no shadow version: set one first")]
+    NoShadow { id: String },
+    #[error("there are {limit} bindings already; remove one first")]
+    TooMany { limit: usize },
+    #[error("the change could not be stored at {}: {reason}", path.display())]
     Storage { path: PathBuf, reason: String },
 }
 
@@ -134,6 +164,10 @@ pub enum OpenError {
     Index { path: PathBuf, reason: String },
     #[error("the stored plugin {name} ({digest}) can't be loaded: {source}; delete its entry in {} to go back to the built-in plugin", index.display())]
     Stored { name: String, digest: String, index: PathBuf, source: Box<Rejected> },
+    #[error("the binding {binding} names the version {version}, which {} does not have; repair it, or delete it to go back to the built-in plugins", index.display())]
+    Binding { binding: String, version: String, index: PathBuf },
+    #[error("the decision log in {} can't be opened: {reason}", path.display())]
+    Decisions { path: PathBuf, reason: String },
     #[error("the built-in plugin {name} can't be loaded: {source}; this is a fault of the build")]
     BuiltIn { name: &'static str, source: Box<Rejected> },
 }

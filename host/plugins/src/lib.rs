@@ -1,22 +1,32 @@
 //! The plugin runtime of Flyloft: asks sandboxed WebAssembly components who may do what and which outputs a stream
 //! gets. Every call runs in a fresh sandbox with a deadline and a memory limit, and costs microseconds.
 //!
-//! The built-in rules are such components too; the host has no other copy of them. An uploaded component replaces a
-//! built-in one by taking its name, or stands in front of it under a name of its own.
+//! The built-in rules are such components too; the host has no other copy of them. A plugin is a name with versions; a
+//! [binding](BindingInfo) says for which App, room type and interfaces one of its versions is asked, in which place of the chain, with
+//! which grants and limits, and what it means when it fails:
 //!
-//! | interface | nobody has an opinion | a plugin fails |
-//! |---|---|---|
-//! | `room-policy` | denied, code `no-opinion` | [`Fault`]: the action is refused |
-//! | `output-mode` | [`model::OutputModeAnswer::Abstain`]: the App's default | the rest of the chain is asked; when it has no answer either, [`Fault`]: the App's default |
+//! | interface | nobody has an opinion | `deny` | `allow` | `next` |
+//! |---|---|---|---|---|
+//! | `room-policy` | denied, code `no-opinion` | [`Fault`]: the action is refused (the default) | allowed, without limits | the rest of the chain is asked; when it has no answer either, [`Fault`] |
+//! | `output-mode` | [`model::OutputModeAnswer::Abstain`]: the App's default | refused | as `next` | the rest of the chain is asked; when it has no answer either, [`Fault`]: the App's default (the default) |
+//!
+//! A plugin that keeps failing is left alone for a while by its binding's breaker; each call that is not made then counts as failed.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod api;
+mod binding;
+mod breaker;
 mod call;
+mod case;
+mod chain;
+mod compare;
 mod counters;
+mod decisions;
 mod engine;
 mod error;
 mod grants;
+mod logbook;
 mod logs;
 pub mod model;
 pub mod outbound;
@@ -25,19 +35,32 @@ mod plugin;
 mod question;
 mod registry;
 mod sandbox;
+mod shadow;
 mod storage;
+mod trial;
 
-pub use api::{CallLimits, Config, Counters, Decided, Faults, Inspection, Interface, PluginInfo};
-pub use error::{Fault, FaultKind, OpenError, Rejected, RemoveError};
+pub use api::{CallLimits, Config, Counters, Decided, Faults, Inspection, Interface, PluginInfo, VersionInfo};
+pub use binding::{BUILT_IN, BindingChange, BindingInfo, BindingLimits, NewBinding, OnFailure};
+pub use breaker::{BreakerInfo, BreakerSettings, BreakerState};
+pub use compare::{Difference, differences};
+pub use decisions::{DecisionFilter, DecisionLimits, DecisionPage, LoggedDecision, LoggedFault};
+pub use error::{BindError, Fault, FaultKind, OpenError, Rejected, RemoveError};
 pub use grants::{Grants, Secret};
+pub use logbook::LogLine;
+pub use shadow::{ShadowAnswer, ShadowExample, ShadowReport};
+pub use trial::{Trial, TrialError};
 
+use breaker::Report;
 use bytes::Bytes;
-use model::{Action, Context, Decision, Denial, OutputModeAnswer, OutputModeRequest};
-use plugin::Plugin;
+use case::{Asked, Case, Outcome};
+use chain::Live;
+use decisions::Record;
+use model::{Action, Context, Decision, Denial, Grant, OutputModeAnswer, OutputModeRequest};
 use question::{OutputModeQuestion, PolicyQuestion, Question};
 use registry::Registry;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
+use tokio::sync::watch;
 
 /// The loaded plugins. Cheap to clone; all clones are the same set.
 ///
@@ -69,22 +92,31 @@ impl Plugins {
     /// Asks the `room-policy` chain until a plugin has an opinion. Never answers [`Decision::Abstain`].
     ///
     /// # Errors
-    /// A [`Fault`] of the first plugin that fails: the action is to be refused.
+    /// A [`Fault`] that stands, as the table of this crate says: the action is to be refused.
     pub async fn decide(&self, context: &Context, action: &Action) -> Result<Decided<Decision>, Fault> {
-        let started = Instant::now();
-        let chains = self.0.chains();
-        let _permit = self.permit(&chains.policy, context).await?;
-        let mut last = None;
-        for plugin in &chains.policy {
-            let answer = self.ask::<PolicyQuestion>(plugin, context, action).await?;
-            if !PolicyQuestion::abstains(&answer) {
-                return Ok(decided(answer, plugin, started));
+        let snapshot = self.0.snapshot();
+        let chain = snapshot.chain(PolicyQuestion::INTERFACE, &context.app.id, PolicyQuestion::room_type(action));
+        let mut round = Round::<PolicyQuestion>::new(&self.0, context, action);
+        let _permit = round.permit(chain).await?;
+        let (mut last, mut fault) = (None, None);
+        for binding in chain {
+            match round.ask(binding).await {
+                Ok(answer) if !PolicyQuestion::abstains(&answer) => return Ok(round.decided(answer, binding)),
+                Ok(_) => last = Some(binding),
+                Err(failed) => match binding.on_failure(Interface::RoomPolicy) {
+                    OnFailure::Deny => return Err(failed),
+                    OnFailure::Allow => return Ok(round.decided(Decision::Allow(Grant::default()), binding)),
+                    OnFailure::Next => fault = fault.or(Some(failed)),
+                },
             }
-            last = Some(plugin);
         }
         let reason = "No plugin decides about this. Upload a room-policy plugin that does.".to_owned();
         let denial = Decision::Deny(Denial { code: "no-opinion".to_owned(), reason });
-        last.map(|plugin| decided(denial, plugin, started)).ok_or_else(|| no_plugin(Interface::RoomPolicy, context))
+        match (fault, last) {
+            (Some(fault), _) => Err(fault),
+            (None, Some(binding)) => Ok(round.decided(denial, binding)),
+            (None, None) => Err(no_plugin(Interface::RoomPolicy, context)),
+        }
     }
 
     /// Asks the `output-mode` chain until a plugin has an opinion. [`OutputModeAnswer::Abstain`] says that none has,
@@ -97,29 +129,35 @@ impl Plugins {
         context: &Context,
         request: &OutputModeRequest,
     ) -> Result<Decided<OutputModeAnswer>, Fault> {
-        let started = Instant::now();
-        let chains = self.0.chains();
-        let _permit = self.permit(&chains.output_mode, context).await?;
+        let snapshot = self.0.snapshot();
+        let chain = snapshot.chain(OutputModeQuestion::INTERFACE, &context.app.id, OutputModeQuestion::room_type(request));
+        let mut round = Round::<OutputModeQuestion>::new(&self.0, context, request);
+        let _permit = round.permit(chain).await?;
         let (mut last, mut fault) = (None, None);
-        for plugin in &chains.output_mode {
-            match self.ask::<OutputModeQuestion>(plugin, context, request).await {
-                Ok(answer) if !OutputModeQuestion::abstains(&answer) => {
-                    return Ok(decided(answer, plugin, started));
-                }
-                Ok(_) => last = Some(plugin),
-                Err(failed) => fault = fault.or(Some(failed)),
+        for binding in chain {
+            match round.ask(binding).await {
+                Ok(answer) if !OutputModeQuestion::abstains(&answer) => return Ok(round.decided(answer, binding)),
+                Ok(_) => last = Some(binding),
+                Err(failed) => match binding.on_failure(Interface::OutputMode) {
+                    OnFailure::Deny => {
+                        let reason = "The rule for the outputs failed, so this was refused. Try again; the operator finds the reason in the server's log.";
+                        return Ok(round.decided(OutputModeAnswer::Refuse(reason.to_owned()), binding));
+                    }
+                    OnFailure::Allow | OnFailure::Next => fault = fault.or(Some(failed)),
+                },
             }
         }
         match (fault, last) {
             (Some(fault), _) => Err(fault),
-            (None, Some(plugin)) => Ok(decided(OutputModeAnswer::Abstain, plugin, started)),
+            (None, Some(binding)) => Ok(round.decided(OutputModeAnswer::Abstain, binding)),
             (None, None) => Err(no_plugin(Interface::OutputMode, context)),
         }
     }
 
-    /// Adds a plugin or replaces the one of that name: checked, compiled, stored, and live at the next call. Calls
-    /// under way finish on the old one. Under a built-in plugin's name (`room-policy`, `output-mode`) it replaces that;
-    /// under another name it is asked before the built-in ones, for all interfaces that it exports.
+    /// The short way to a running plugin: [`Plugins::deploy`], and the new version is the active one at the next call in all
+    /// bindings of the plugin. A plugin without any is bound to all Apps, for all interfaces that it exports, before the built-in
+    /// plugins. Under a built-in plugin's name (`room-policy`, `output-mode`) it replaces that. Calls under way finish on the old
+    /// version.
     ///
     /// # Errors
     /// [`Rejected`] says what the component lacks; nothing was changed then.
@@ -128,13 +166,143 @@ impl Plugins {
         whole(async move { registry.put(&name, component).await }).await
     }
 
-    /// Takes an uploaded plugin away; under a built-in plugin's name the built-in one is back at the next call.
+    /// Adds a version to a plugin, or a new plugin: checked, compiled and stored, and not asked before it is bound or activated.
+    /// The same component again is the same version. Of the versions that no binding uses, the oldest are forgotten when there
+    /// are more than ten.
     ///
     /// # Errors
-    /// When there is none of that name, or it is built in, or the change can't be stored.
+    /// [`Rejected`] says what the component lacks; nothing was changed then.
+    pub async fn deploy(&self, name: &str, component: Bytes) -> Result<VersionInfo, Rejected> {
+        let (registry, name) = (Arc::clone(&self.0), name.to_owned());
+        whole(async move { registry.deploy(&name, component).await }).await
+    }
+
+    /// Takes all uploaded versions of a plugin away, and the binding that [`Plugins::put`] made. Under a built-in plugin's name
+    /// the built-in version is back at the next call.
+    ///
+    /// # Errors
+    /// When there is none of that name, or it is built in, or another binding uses it, or the change can't be stored.
     pub async fn remove(&self, name: &str) -> Result<(), RemoveError> {
         let (registry, name) = (Arc::clone(&self.0), name.to_owned());
         whole(async move { registry.remove(&name).await }).await
+    }
+
+    /// The versions of a plugin, the newest first. None when there is no plugin of that name.
+    pub fn versions(&self, name: &str) -> Option<Vec<VersionInfo>> {
+        self.0.versions(name)
+    }
+
+    /// All bindings in the order in which they are asked.
+    pub fn bindings(&self) -> Vec<BindingInfo> {
+        self.0.bindings()
+    }
+
+    /// One binding.
+    ///
+    /// # Errors
+    /// [`BindError::NotFound`].
+    pub fn binding(&self, id: &str) -> Result<BindingInfo, BindError> {
+        Ok(self.0.binding(id)?.info(Instant::now()))
+    }
+
+    /// Has a plugin asked, from the next call on.
+    ///
+    /// # Errors
+    /// [`BindError`] says what is missing or out of range; nothing was changed then.
+    pub async fn bind(&self, new: NewBinding) -> Result<BindingInfo, BindError> {
+        let registry = Arc::clone(&self.0);
+        whole(async move { registry.bind(new).await }).await
+    }
+
+    /// Changes a binding, from the next call on.
+    ///
+    /// # Errors
+    /// As [`Plugins::bind`].
+    pub async fn change(&self, id: &str, change: BindingChange) -> Result<BindingInfo, BindError> {
+        let (registry, id) = (Arc::clone(&self.0), id.to_owned());
+        whole(async move { registry.change(&id, change).await }).await
+    }
+
+    /// Removes a binding: its plugin is not asked for it any more.
+    ///
+    /// # Errors
+    /// When there is none, or it is a built-in plugin's own.
+    pub async fn unbind(&self, id: &str) -> Result<(), BindError> {
+        let (registry, id) = (Arc::clone(&self.0), id.to_owned());
+        whole(async move { registry.unbind(&id).await }).await
+    }
+
+    /// Makes another version of the plugin the active one, at the next call: by its digest, the first eight or more digits of that,
+    /// or [`BUILT_IN`]. Calls under way finish on the old one.
+    ///
+    /// # Errors
+    /// When there is no such binding or version, or the version lacks an interface that the binding asks for.
+    pub async fn activate(&self, id: &str, version: &str) -> Result<BindingInfo, BindError> {
+        let (registry, id, version) = (Arc::clone(&self.0), id.to_owned(), version.to_owned());
+        whole(async move { registry.activate(&id, &version).await }).await
+    }
+
+    /// Has another version see what the active one is asked, without acting on its answers; None ends that. Naming the version that is
+    /// the shadow already goes on with it.
+    ///
+    /// # Errors
+    /// As [`Plugins::activate`].
+    pub async fn set_shadow(&self, id: &str, version: Option<&str>) -> Result<BindingInfo, BindError> {
+        let (registry, id, version) = (Arc::clone(&self.0), id.to_owned(), version.map(str::to_owned));
+        whole(async move { registry.set_shadow(&id, version.as_deref()).await }).await
+    }
+
+    /// What the shadow version of a binding would have done otherwise so far.
+    ///
+    /// # Errors
+    /// When there is no such binding, or it has no shadow version.
+    pub fn shadow_report(&self, id: &str) -> Result<ShadowReport, BindError> {
+        let binding = self.0.binding(id)?;
+        binding.shadow.as_ref().map(|shadow| shadow.report()).ok_or_else(|| BindError::NoShadow { id: id.to_owned() })
+    }
+
+    /// Makes the version that was active before the active one, at the next call.
+    ///
+    /// # Errors
+    /// When there is no such binding, or it has had one version only.
+    pub async fn roll_back(&self, id: &str) -> Result<BindingInfo, BindError> {
+        let (registry, id) = (Arc::clone(&self.0), id.to_owned());
+        whole(async move { registry.roll_back(&id).await }).await
+    }
+
+    /// Decisions from before the id `before` (None: from the newest on), newest first, at most `limit`. Empty when no log is kept.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn decisions(&self, filter: DecisionFilter, before: Option<u64>, limit: usize) -> std::io::Result<DecisionPage> {
+        let registry = Arc::clone(&self.0);
+        let query =
+            move || registry.log.as_ref().map_or_else(|| Ok(DecisionPage::default()), |log| log.query(&filter, before, limit));
+        tokio::task::spawn_blocking(query).await.map_err(std::io::Error::other)?
+    }
+
+    /// Decisions that are not in the log, because there were too many at a time or they could not be written.
+    pub fn decisions_dropped(&self) -> u64 {
+        self.0.log.as_ref().map_or(0, |log| log.dropped())
+    }
+
+    /// Waits until the decisions so far are in the log's files, for two seconds at most. For the end of the server.
+    pub async fn flush(&self) {
+        let registry = Arc::clone(&self.0);
+        let flush = move || registry.log.iter().for_each(|log| log.flush());
+        // It fails only when the runtime ends, too.
+        let _ = tokio::task::spawn_blocking(flush).await;
+    }
+
+    /// The last 200 lines of a plugin, of all its versions, after the line `after` (0: all), oldest first. None when there is no plugin
+    /// of that name.
+    pub fn log_lines(&self, name: &str, after: u64) -> Option<Vec<LogLine>> {
+        Some(self.0.logbook(name)?.after(after))
+    }
+
+    /// The `seq` of a plugin's newest log line, as it changes. It ends when the plugin is removed.
+    pub fn latest_log_line(&self, name: &str) -> Option<watch::Receiver<u64>> {
+        Some(self.0.logbook(name)?.latest())
     }
 
     /// All plugins, by name.
@@ -146,22 +314,108 @@ impl Plugins {
     pub fn get(&self, name: &str) -> Option<PluginInfo> {
         self.0.get(name)
     }
+}
 
-    async fn permit<'a>(&'a self, chain: &[Arc<Plugin>], context: &Context) -> Result<tokio::sync::SemaphorePermit<'a>, Fault> {
-        self.0.permits.acquire().await.map_err(|waiting| {
+/// One question on its way through its chain.
+struct Round<'a, Q: Question> {
+    registry: &'a Registry,
+    context: &'a Context,
+    ask: &'a Q::Ask,
+    started: Instant,
+    /// The question for those who keep it, made for the first of them.
+    kept: Option<Arc<dyn Case>>,
+}
+
+impl<'a, Q: Asked> Round<'a, Q> {
+    fn new(registry: &'a Registry, context: &'a Context, ask: &'a Q::Ask) -> Round<'a, Q> {
+        Round { registry, context, ask, started: Instant::now(), kept: None }
+    }
+
+    /// Waits until there is room for a call. When there is none, the fault is the first binding's.
+    async fn permit(&mut self, chain: &[Arc<Live>]) -> Result<tokio::sync::SemaphorePermit<'a>, Fault> {
+        self.registry.permits.acquire().await.map_err(|waiting| {
             let kind = FaultKind::Overloaded { waiting };
             match chain.first() {
-                Some(plugin) => {
-                    plugin.tally.fault(&kind);
-                    fault(plugin, context, kind)
+                Some(binding) => {
+                    binding.plugin.tally.fault(&kind);
+                    self.record(binding, &Err(kind.clone()), self.started);
+                    self.fault(binding, kind)
                 }
-                None => Fault { plugin: String::new(), digest: String::new(), call: context.call_id.clone(), kind },
+                None => Fault { plugin: String::new(), digest: String::new(), call: self.context.call_id.clone(), kind },
             }
         })
     }
 
-    async fn ask<Q: Question>(&self, plugin: &Plugin, context: &Context, ask: &Q::Ask) -> Result<Q::Answer, Fault> {
-        call::ask::<Q>(&self.0.caller, plugin, &plugin.grants, context, ask).await.map_err(|kind| fault(plugin, context, kind))
+    /// Asks one binding, unless its breaker is open.
+    async fn ask(&mut self, binding: &Arc<Live>) -> Result<Q::Answer, Fault> {
+        let started = Instant::now();
+        let answer = match binding.breaker.admit(started) {
+            Ok(ticket) => {
+                let answer = call::ask::<Q>(&binding.caller, &binding.plugin, &binding.grants, self.context, self.ask).await;
+                let report = match &answer {
+                    Ok(_) => Report::Answered,
+                    Err(FaultKind::Overloaded { .. }) => Report::Nothing,
+                    Err(_) => Report::Failed,
+                };
+                ticket.report(report, Instant::now());
+                if let Some(shadow) = &binding.shadow {
+                    shadow.offer(self.keep(), outcome::<Q>(&answer));
+                }
+                answer
+            }
+            Err(left) => {
+                let kind = FaultKind::BreakerOpen { probe_in_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
+                binding.plugin.tally.fault(&kind);
+                Err(kind)
+            }
+        };
+        self.record(binding, &answer, started);
+        answer.map_err(|kind| self.fault(binding, kind))
+    }
+
+    /// The question for those who keep it.
+    fn keep(&mut self) -> Arc<dyn Case> {
+        let (context, ask) = (self.context, self.ask);
+        Arc::clone(self.kept.get_or_insert_with(|| case::keep::<Q>(context, ask)))
+    }
+
+    fn record(&mut self, binding: &Arc<Live>, answer: &Result<Q::Answer, FaultKind>, started: Instant) {
+        if let Some(log) = &self.registry.log {
+            log.record(Record {
+                at: SystemTime::now(),
+                took: started.elapsed(),
+                binding: Arc::clone(binding),
+                case: self.keep(),
+                outcome: outcome::<Q>(answer),
+            });
+        }
+    }
+
+    fn decided<T>(&self, answer: T, binding: &Live) -> Decided<T> {
+        let identity = &binding.plugin.identity;
+        let duration = self.started.elapsed();
+        let decided = Decided { answer, plugin: identity.name.clone(), digest: identity.digest.clone(), duration };
+        tracing::debug!(plugin = decided.plugin, micros = decided.duration.as_micros() as u64, "plugin answered");
+        decided
+    }
+
+    fn fault(&self, binding: &Live, kind: FaultKind) -> Fault {
+        let (identity, binding, call) = (&binding.plugin.identity, &binding.stored.id, &self.context.call_id);
+        let (plugin, digest) = (identity.name.clone(), identity.digest.clone());
+        match kind {
+            // Its failures were said one by one.
+            FaultKind::BreakerOpen { .. } => tracing::debug!(plugin, digest, binding, call, "plugin not asked: {kind}"),
+            _ => tracing::warn!(plugin, digest, binding, call, fault = kind.name(), "plugin failed: {kind}"),
+        }
+        Fault { plugin, digest, call: call.clone(), kind }
+    }
+}
+
+/// The answer for those who keep it.
+fn outcome<Q: Asked>(answer: &Result<Q::Answer, FaultKind>) -> Outcome {
+    match answer {
+        Ok(answer) => Ok(Box::new(answer.clone())),
+        Err(kind) => Err(kind.clone()),
     }
 }
 
@@ -179,25 +433,6 @@ async fn whole<T: Send + 'static>(change: impl Future<Output = T> + Send + 'stat
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-fn decided<T>(answer: T, plugin: &Plugin, started: Instant) -> Decided<T> {
-    let identity = &plugin.identity;
-    let decided = Decided { answer, plugin: identity.name.clone(), digest: identity.digest.clone(), duration: started.elapsed() };
-    tracing::debug!(plugin = decided.plugin, micros = decided.duration.as_micros() as u64, "plugin answered");
-    decided
-}
-
-fn fault(plugin: &Plugin, context: &Context, kind: FaultKind) -> Fault {
-    let identity = &plugin.identity;
-    tracing::warn!(
-        plugin = identity.name,
-        digest = identity.digest,
-        call = context.call_id,
-        fault = kind.name(),
-        "plugin failed: {kind}"
-    );
-    Fault { plugin: identity.name.clone(), digest: identity.digest.clone(), call: context.call_id.clone(), kind }
 }
 
 /// A chain without plugins; the built-in ones are always there, so it does not happen.

@@ -1,12 +1,15 @@
 //! Lines that guests write to their standard output and error become log events of the server (target `plugin`),
 //! shortened, made harmless and limited in number.
 
+use crate::decisions::unix_millis;
+use crate::logbook::LogLine;
 use crate::plugin::Identity;
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
@@ -93,6 +96,14 @@ impl GuestLog {
         let admitted = left > 0 && identity.log_rate.admit(second());
         if admitted {
             tracing::info!(target: "plugin", plugin = %identity.name, call = %self.0.call, stream, "{line}");
+            identity.logbook.add(LogLine {
+                seq: 0,
+                time: unix_millis(SystemTime::now()),
+                digest: identity.digest.clone(),
+                call: self.0.call.clone(),
+                stream,
+                text: line.clone(),
+            });
         } else {
             // Said once for each thousand, or a chatty plugin would fill the log with complaints about itself.
             let before = identity.log_rate.drop_line();

@@ -6,7 +6,7 @@ use crate::call;
 use crate::counters::Tally;
 use crate::engine::{AVAILABLE, WASI};
 use crate::error::{FaultKind, Rejected};
-use crate::grants::Grants;
+use crate::logbook::Logbook;
 use crate::logs::LogRate;
 use crate::question::{OutputModeQuestion, PolicyQuestion, Question};
 use crate::sandbox::Sandbox;
@@ -28,11 +28,13 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) digest: String,
     pub(crate) log_rate: LogRate,
+    /// Shared by all versions of a plugin.
+    pub(crate) logbook: Arc<Logbook>,
 }
 
 impl Identity {
     pub(crate) fn new(name: &str, digest: String) -> Identity {
-        Identity { name: name.to_owned(), digest, log_rate: LogRate::default() }
+        Identity { name: name.to_owned(), digest, log_rate: LogRate::default(), logbook: Arc::default() }
     }
 }
 
@@ -44,11 +46,10 @@ pub(crate) struct Loaded {
     pub(crate) inspection: Inspection,
 }
 
-/// A loaded plugin.
+/// A loaded version of a plugin.
 pub(crate) struct Plugin {
     pub(crate) identity: Arc<Identity>,
-    pub(crate) loaded: Loaded,
-    pub(crate) grants: Arc<Grants>,
+    pub(crate) loaded: Arc<Loaded>,
     pub(crate) serves: Vec<Interface>,
     pub(crate) built_in: bool,
     pub(crate) loaded_at: SystemTime,
@@ -57,9 +58,15 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     /// Puts a loaded component under a name.
-    pub(crate) fn new(name: &str, loaded: Loaded, built_in: bool, loaded_at: SystemTime) -> Result<Plugin, Rejected> {
+    pub(crate) fn new(
+        name: &str,
+        loaded: Loaded,
+        built_in: bool,
+        loaded_at: SystemTime,
+        logbook: Arc<Logbook>,
+    ) -> Result<Plugin, Rejected> {
         let exported = &loaded.inspection.interfaces;
-        let serves = match Interface::ALL.into_iter().find(|interface| interface.name() == name) {
+        let serves = match Interface::built_in(name) {
             Some(interface) if exported.contains(&interface) => vec![interface],
             Some(interface) => {
                 return Err(Rejected::WrongInterface { name: name.to_owned(), expected: interface.export().to_owned() });
@@ -67,14 +74,25 @@ impl Plugin {
             None => exported.clone(),
         };
         Ok(Plugin {
-            identity: Arc::new(Identity::new(name, loaded.inspection.digest.clone())),
-            loaded,
-            grants: Arc::default(),
+            identity: Arc::new(Identity { logbook, ..Identity::new(name, loaded.inspection.digest.clone()) }),
+            loaded: Arc::new(loaded),
             serves,
             built_in,
             loaded_at,
             tally: Tally::default(),
         })
+    }
+
+    /// The same version with counters of its own.
+    pub(crate) fn apart(&self) -> Plugin {
+        Plugin {
+            identity: Arc::clone(&self.identity),
+            loaded: Arc::clone(&self.loaded),
+            serves: self.serves.clone(),
+            built_in: self.built_in,
+            loaded_at: self.loaded_at,
+            tally: Tally::default(),
+        }
     }
 
     pub(crate) fn info(&self) -> PluginInfo {

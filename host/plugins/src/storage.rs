@@ -1,6 +1,7 @@
 //! The plugin directory: uploaded components by digest, the index that says which name has which, and the cache of
 //! compiled modules. Everything is written beside and renamed, so that a crash leaves the old or the new.
 
+use crate::binding::{BUILT_IN, StoredBinding};
 use crate::error::OpenError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -14,7 +15,7 @@ use wasmtime::component::Component;
 /// Begins each file of the compiled-module cache; the digest of the rest follows.
 const CACHE_MAGIC: &[u8; 16] = b"flyloft-cwasm-1\n";
 /// The index is small; a larger one is not ours.
-const MAX_INDEX: u64 = 4 << 20;
+const MAX_INDEX: u64 = 64 << 20;
 
 /// The plugin directory.
 #[derive(Debug)]
@@ -26,11 +27,62 @@ pub(crate) struct Storage {
     private: bool,
 }
 
-/// Which uploaded plugins there are, by name.
+/// Which uploaded plugins there are, by name, and all bindings.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Index {
-    pub(crate) plugins: BTreeMap<String, Entry>,
+    /// Versions in the order of their upload.
+    pub(crate) plugins: BTreeMap<String, Vec<Entry>>,
+    #[serde(default)]
+    pub(crate) bindings: Vec<StoredBinding>,
+    /// How many bindings were ever made, for ids that don't come again.
+    #[serde(default)]
+    pub(crate) bindings_made: u64,
+}
+
+/// The index as it was before there were bindings: one version of each plugin, asked by all Apps.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FirstIndex {
+    plugins: BTreeMap<String, Entry>,
+}
+
+impl From<FirstIndex> for Index {
+    fn from(first: FirstIndex) -> Index {
+        let mut index = Index::default();
+        for (name, entry) in first.plugins {
+            index.bind_plainly(&name, &entry.digest, entry.uploaded_at);
+            index.plugins.insert(name, vec![entry]);
+        }
+        index
+    }
+}
+
+impl Index {
+    /// Has a plugin asked for all Apps: in its own binding if it replaces a built-in one, else in a new one.
+    pub(crate) fn bind_plainly(&mut self, plugin: &str, version: &str, now: u64) {
+        let id = match crate::Interface::built_in(plugin) {
+            Some(_) => plugin.to_owned(),
+            None => self.new_binding_id(plugin),
+        };
+        self.bindings.push(StoredBinding::plain(&id, plugin, version, true, now));
+    }
+
+    /// An id that no binding has had.
+    pub(crate) fn new_binding_id(&mut self, plugin: &str) -> String {
+        self.bindings_made += 1;
+        format!("{plugin}-{}", self.bindings_made)
+    }
+
+    /// The bindings of the built-in plugins are always there.
+    pub(crate) fn complete(&mut self, now: u64) {
+        for interface in crate::Interface::BUILT_IN {
+            let name = interface.name();
+            if !self.bindings.iter().any(|binding| binding.id == name) {
+                self.bindings.push(StoredBinding::plain(name, name, BUILT_IN, true, now));
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,10 +148,16 @@ impl Storage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Index::default()),
             Err(error) => return Err(failed(error.to_string())),
         };
-        let index: Index = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
-        for (name, entry) in &index.plugins {
+        let index = match serde_json::from_slice::<FirstIndex>(&bytes) {
+            Ok(first) => first.into(),
+            Err(_) => serde_json::from_slice::<Index>(&bytes).map_err(|error| failed(error.to_string()))?,
+        };
+        let is_digest = |entry: &Entry| {
             let digits = entry.digest.strip_prefix("sha256:").unwrap_or_default();
-            if crate::plugin::check_name(name).is_err() || digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        for (name, versions) in &index.plugins {
+            if crate::plugin::check_name(name).is_err() || versions.is_empty() || !versions.iter().all(is_digest) {
                 return Err(failed(format!("the entry {name:?} has a wrong name or digest")));
             }
         }
@@ -221,24 +279,24 @@ fn write_atomic(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn private_file(path: &Path) -> io::Result<File> {
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 #[cfg(not(unix))]
-fn private_file(path: &Path) -> io::Result<File> {
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 #[cfg(unix)]
-fn private_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[cfg(not(unix))]
-fn private_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
@@ -290,8 +348,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut index = Index::default();
         assert_eq!(storage(dir.path()).index().unwrap(), index);
-        let entry = Entry { digest: digest(b"a"), uploaded_at: 7 };
-        index.plugins.insert("room-policy".into(), entry);
+        let entry = |of| Entry { digest: digest(of), uploaded_at: 7 };
+        index.plugins.insert("room-policy".into(), vec![entry(b"a"), entry(b"b")]);
+        index.complete(9);
+        index.bind_plainly("front", &digest(b"c"), 9);
         storage(dir.path()).write_index(&index).unwrap_or_else(|error| panic!("{}", error.reason));
         assert_eq!(storage(dir.path()).index().unwrap(), index);
     }
@@ -310,6 +370,21 @@ mod tests {
             let error = storage(dir.path()).index().unwrap_err().to_string();
             assert!(error.contains("plugins.json"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_index_from_before_there_were_bindings_binds_its_plugins_to_all_apps() {
+        let dir = tempfile::tempdir().unwrap();
+        let (front, policy) = (digest(b"front"), digest(b"policy"));
+        let text = format!(
+            "{{\"plugins\":{{\"front\":{{\"digest\":\"{front}\",\"uploadedAt\":1}},\"room-policy\":{{\"digest\":\"{policy}\",\"uploadedAt\":2}}}}}}"
+        );
+        fs::write(dir.path().join("plugins.json"), text).unwrap();
+        let mut index = storage(dir.path()).index().unwrap();
+        index.complete(9);
+        assert_eq!(index.plugins["front"], [Entry { digest: front.clone(), uploaded_at: 1 }]);
+        let bound: Vec<_> = index.bindings.iter().map(|bound| (bound.id.as_str(), bound.active.as_str())).collect();
+        assert_eq!(bound, [("front-1", front.as_str()), ("room-policy", &policy), ("output-mode", BUILT_IN)]);
     }
 
     #[test]

@@ -32,7 +32,6 @@ use utoipa_axum::routes;
 use crate::http::connection::Peer;
 use crate::rooms::Rooms;
 use crate::webhooks::Webhooks;
-use plugins::Deployments;
 use problem::Problem;
 
 /// What the API needs.
@@ -47,13 +46,13 @@ pub struct ApiState {
 #[derive(Clone)]
 struct Api {
     rooms: Arc<Rooms>,
-    plugins: Arc<dyn Deployments>,
+    plugins: Plugins,
     webhooks: Arc<Webhooks>,
 }
 
 /// Everything under `/v1`. Requests should carry a [`Peer`].
 pub fn router(state: ApiState) -> Router {
-    build(Api { rooms: state.rooms, plugins: Arc::new(state.plugins), webhooks: state.webhooks })
+    build(Api { rooms: state.rooms, plugins: state.plugins, webhooks: state.webhooks })
 }
 
 fn build(api: Api) -> Router {
@@ -101,6 +100,15 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(webhooks::test))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get, plugins::put, plugins::delete))
+        .routes(routes!(plugins::versions, plugins::deploy))
+        .routes(routes!(plugins::stats))
+        .routes(routes!(plugins::logs::logs))
+        .routes(routes!(plugins::bindings::list, plugins::bindings::create))
+        .routes(routes!(plugins::bindings::get, plugins::bindings::patch, plugins::bindings::delete))
+        .routes(routes!(plugins::bindings::activate))
+        .routes(routes!(plugins::bindings::roll_back))
+        .routes(routes!(plugins::bindings::shadow, plugins::bindings::set_shadow, plugins::bindings::end_shadow))
+        .routes(routes!(plugins::decisions::list))
         .routes(routes!(public::list))
         .routes(routes!(public::get))
 }

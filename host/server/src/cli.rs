@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod remote;
+
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -35,6 +37,11 @@ pub enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Deploy plugins to a running server, bind them, and look at what they do.
+    Plugin {
+        #[command(subcommand)]
+        command: remote::RemoteCommand,
     },
     /// Print the version and what it was built with.
     Version,

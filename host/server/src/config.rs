@@ -13,7 +13,8 @@ use toml::{Table, Value};
 use crate::store::Retention;
 
 /// Environment variables that start with `FLYLOFT_` and are not keys of the file.
-const OTHER_VARIABLES: [&str; 3] = ["FLYLOFT_CONFIG", "FLYLOFT_PREBUILT_PLUGINS", "FLYLOFT_WEB_OUT"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["FLYLOFT_CONFIG", "FLYLOFT_PREBUILT_PLUGINS", "FLYLOFT_SERVER", "FLYLOFT_TOKEN", "FLYLOFT_WEB_OUT"];
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -110,6 +111,16 @@ pub struct Plugins {
     pub memory_bytes: usize,
     /// Component files that replace a built-in plugin or stand before it: `room-policy = "my-policy.wasm"`.
     pub components: Table,
+    pub decisions: Decisions,
+}
+
+/// The log of what plugins were asked and what they answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Decisions {
+    /// The oldest are deleted when there is more; 0 keeps no log.
+    pub max_bytes: u64,
+    pub max_age_hours: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -185,7 +196,13 @@ impl Default for Egress {
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { deadline_ms: 50, memory_bytes: 64 << 20, components: Table::new() }
+        Self { deadline_ms: 50, memory_bytes: 64 << 20, components: Table::new(), decisions: Decisions::default() }
+    }
+}
+
+impl Default for Decisions {
+    fn default() -> Self {
+        Self { max_bytes: 256 << 20, max_age_hours: 7 * 24 }
     }
 }
 
@@ -280,6 +297,8 @@ impl Config {
             ("events.keep_days", self.events.keep_days.into(), 1, 36_500),
             ("plugins.deadline_ms", self.plugins.deadline_ms, 5, 60_000),
             ("plugins.memory_bytes", self.plugins.memory_bytes as u64, 1 << 20, 1 << 32),
+            ("plugins.decisions.max_bytes", self.plugins.decisions.max_bytes, 0, 1 << 40),
+            ("plugins.decisions.max_age_hours", self.plugins.decisions.max_age_hours, 1, 87_600),
             ("webhooks.timeout_ms", self.webhooks.timeout_ms, 100, 300_000),
             ("webhooks.first_retry_ms", self.webhooks.first_retry_ms, 10, 86_400_000),
             ("webhooks.longest_retry_ms", self.webhooks.longest_retry_ms, self.webhooks.first_retry_ms, 7 * 86_400_000),

@@ -26,6 +26,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Serve(options) => start(&options, false),
         Command::Demo(options) => start(&options, true),
         Command::Config { command: ConfigCommand::Check(options) } => cli::check(&options),
+        Command::Plugin { command } => cli::remote::run(command),
         Command::Version => {
             println!("flyloft {} ({})", env!("CARGO_PKG_VERSION"), env!("FLYLOFT_TARGET"));
             println!("plugin contract flyloft:plugin@0.1.0");

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use axum::Router;
 use flyloft_media::cmaf::SegmenterConfig;
 use flyloft_media::hub::RingLimits;
-use flyloft_plugins::Plugins;
+use flyloft_plugins::{DecisionLimits, Plugins};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -49,6 +49,7 @@ pub struct Server {
     pub credentials: Option<Credentials>,
     data: PathBuf,
     live: Arc<Live>,
+    plugins: Plugins,
     health: Arc<Health>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -109,7 +110,7 @@ impl Server {
         let access = Arc::new(Access::new(Arc::clone(&live), Arc::clone(&rooms)));
         let site = Arc::new(Site { access: Arc::clone(&access), health: Arc::clone(&health), metrics });
         let webhooks = Webhooks::new(Arc::clone(&rooms), Arc::new(CloudEvents), &config.webhooks)?;
-        let state = ApiState { rooms: Arc::clone(&rooms), plugins, webhooks: Arc::clone(&webhooks) };
+        let state = ApiState { rooms: Arc::clone(&rooms), plugins: plugins.clone(), webhooks: Arc::clone(&webhooks) };
         let router = http::router(site, api::router(state));
         let door = Door {
             rooms: Arc::clone(&rooms),
@@ -127,7 +128,7 @@ impl Server {
             tracing::info!(%address, "{name} listens");
         }
         health.set_ready(true);
-        Ok(Self { rooms, addresses, credentials, data: data.to_owned(), live, health, stop, tasks, _lock: lock })
+        Ok(Self { rooms, addresses, credentials, data: data.to_owned(), live, plugins, health, stop, tasks, _lock: lock })
     }
 
     /// Takes no more work, ends the streams, lets viewers get their end, and waits for what is under way.
@@ -148,6 +149,7 @@ impl Server {
             tracing::warn!(connections = self.tasks.len(), "some connections did not end in time");
         }
         self.rooms.close().await;
+        self.plugins.flush().await;
         let _ = std::fs::remove_file(self.data.join("addresses.json"));
     }
 }
@@ -169,6 +171,10 @@ async fn open_plugins(config: &Config, data: &Path) -> Result<Plugins> {
     let mut plugin_config = flyloft_plugins::Config { data_dir: Some(data.join("plugins")), ..Default::default() };
     plugin_config.limits.deadline = Duration::from_millis(config.plugins.deadline_ms);
     plugin_config.limits.memory = config.plugins.memory_bytes;
+    plugin_config.decisions = DecisionLimits {
+        max_bytes: config.plugins.decisions.max_bytes,
+        max_age: Duration::from_secs(config.plugins.decisions.max_age_hours * 3600),
+    };
     let plugins = Plugins::open(plugin_config).context("cannot start the plugin runtime")?;
     for (name, file) in config.components() {
         let component = std::fs::read(file).with_context(|| format!("plugins.components.{name}: cannot read {file}"))?;

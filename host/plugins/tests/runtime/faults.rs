@@ -2,7 +2,7 @@
 
 use crate::requests::*;
 use flyloft_plugins::model::{Decision, OutputModeAnswer};
-use flyloft_plugins::{Config, FaultKind, Plugins};
+use flyloft_plugins::{BindingChange, BreakerSettings, Config, FaultKind, Plugins};
 use flyloft_test_guests::HOSTILE;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -198,6 +198,9 @@ async fn many_loops_at_a_time_leave_room_for_healthy_calls() {
     config.limits.deadline = Duration::from_millis(200);
     config.max_concurrent_calls = 32;
     let plugins = hostile_with(config).await;
+    // They fail at the same moment, which must not look like a plugin that is ill.
+    let breaker = BreakerSettings { failures: 1000, ..BreakerSettings::default() };
+    plugins.change("room-policy", BindingChange { breaker: Some(breaker), ..BindingChange::default() }).await.unwrap();
     let loops: Vec<_> = (0..24)
         .map(|_| {
             let plugins = plugins.clone();

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bindings;
 mod built_in;
 mod cache;
 mod deploy;
 mod faults;
+mod records;
 mod refusals;
 mod requests;

@@ -28,6 +28,11 @@ pub struct Wanted {
     limit: u32,
 }
 
+/// What clients give for the page after this id.
+pub fn cursor(id: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(id)
+}
+
 pub fn limit(limit: Option<u32>) -> Result<u32, Problem> {
     match limit.unwrap_or(DEFAULT_LIMIT) {
         limit @ 1..=MAX_LIMIT => Ok(limit),
@@ -48,16 +53,26 @@ impl Wanted {
         Ok(Self { after: after.transpose()?, limit: limit(wanted)? })
     }
 
+    /// The id after which the page begins.
+    pub fn after(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
+
+    /// How many are shown.
+    pub fn limit(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+
     /// What to ask the store for: one more than is shown tells whether there is another page.
     pub fn page(&self) -> Page<'_> {
         Page { after: self.after.as_deref(), limit: self.limit + 1 }
     }
 
     pub fn list<T, J>(&self, mut found: Vec<T>, id: impl Fn(&T) -> &str, show: impl Fn(T) -> J) -> List<J> {
-        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let limit = self.limit();
         let more = found.len() > limit;
         found.truncate(limit);
-        let next_cursor = found.last().filter(|_| more).map(|last| BASE64_URL_SAFE_NO_PAD.encode(id(last)));
+        let next_cursor = found.last().filter(|_| more).map(|last| cursor(id(last)));
         List { items: found.into_iter().map(show).collect(), next_cursor }
     }
 }

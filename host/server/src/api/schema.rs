@@ -82,6 +82,12 @@ pub fn room_type() -> Object {
     words(RoomType::ALL.iter().map(|word| word.as_str())).description(Some(what)).into()
 }
 
+pub fn optional_room_type() -> Object {
+    let values = RoomType::ALL.iter().map(|word| Value::from(word.as_str())).chain([Value::Null]);
+    let kind = SchemaType::from_iter([Type::String, Type::Null]);
+    ObjectBuilder::new().schema_type(kind).enum_values(Some(values)).into()
+}
+
 pub fn access_level() -> Object {
     let what = "`PUBLIC`: anyone with the address may watch; `PRIVATE`: only with a room token";
     words(AccessLevel::ALL.iter().map(|word| word.as_str())).description(Some(what)).into()

@@ -1,76 +1,28 @@
 //! Every call of the API as a client makes it, with its errors.
 
-use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use flyloft_plugins::{Counters, Inspection, Interface, PluginInfo, Rejected, RemoveError};
+use flyloft_plugins::model::{self, Action, PublishRequest};
+use flyloft_plugins::{Config, Plugins};
 use flyloft_rooms::AccessLevel;
-use futures_util::future::BoxFuture;
+use flyloft_test_guests::{ABSTAIN, BOTH, HOSTILE};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use super::plugins::Deployments;
 use super::{Api, Peer, build, described};
 use crate::rooms::testing::{World, remote};
 use crate::webhooks::{CloudEvents, Webhooks};
 
-#[derive(Default)]
-struct FakePlugins(Mutex<HashMap<String, Bytes>>);
-
-fn info(name: &str, component: &Bytes) -> PluginInfo {
-    PluginInfo {
-        name: name.into(),
-        component: Inspection {
-            digest: "sha256:00".into(),
-            size: component.len() as u64,
-            interfaces: vec![Interface::RoomPolicy],
-            imports: vec![],
-        },
-        serves: vec![Interface::RoomPolicy],
-        built_in: false,
-        loaded_at: SystemTime::UNIX_EPOCH,
-        counters: Counters::default(),
-    }
-}
-
-impl Deployments for FakePlugins {
-    fn list(&self) -> Vec<PluginInfo> {
-        self.0.lock().iter().map(|(name, component)| info(name, component)).collect()
-    }
-
-    fn get(&self, name: &str) -> Option<PluginInfo> {
-        self.0.lock().get(name).map(|component| info(name, component))
-    }
-
-    fn put<'a>(&'a self, name: &'a str, component: Bytes) -> BoxFuture<'a, Result<PluginInfo, Rejected>> {
-        Box::pin(async move {
-            if component.as_ref() != b"component" {
-                return Err(Rejected::Invalid { reason: "it is none".into() });
-            }
-            self.0.lock().insert(name.into(), component.clone());
-            Ok(info(name, &component))
-        })
-    }
-
-    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), RemoveError>> {
-        Box::pin(async move {
-            let missing = || RemoveError::NotFound { name: name.into() };
-            self.0.lock().remove(name).map(|_| ()).ok_or_else(missing)
-        })
-    }
-}
-
 struct Client {
     world: World,
     router: Router,
+    plugins: Plugins,
 }
 
 struct Answer {
@@ -102,11 +54,12 @@ impl Answer {
 impl Client {
     async fn new() -> Self {
         let world = World::new().await;
+        let plugins = Config { data_dir: Some(world.dir.path().join("plugins")), max_concurrent_calls: 2, ..Config::default() };
+        let plugins = Plugins::open(plugins).unwrap();
         let config = crate::config::Webhooks::default();
         let webhooks = Webhooks::new(world.rooms.clone(), std::sync::Arc::new(CloudEvents), &config).unwrap();
-        let plugins = std::sync::Arc::new(FakePlugins::default());
-        let router = build(Api { rooms: world.rooms.clone(), plugins, webhooks });
-        Self { world, router }
+        let router = build(Api { rooms: world.rooms.clone(), plugins: plugins.clone(), webhooks });
+        Self { world, router, plugins }
     }
 
     fn server(&self) -> String {
@@ -576,27 +529,199 @@ async fn events_are_followed_and_caught_up_with() {
     assert_eq!(all[0]["memberId"], ada.id.as_str());
 }
 
+/// A publish of a stream; the hostile test plugin takes its name as an order.
+fn publish(stream: &str) -> (model::Context, Action) {
+    let app = model::App { id: "app-1".into(), name: "Test".into(), output_mode: None };
+    let context = model::Context { call_id: format!("call-{stream}"), now: 1_800_000_000_000, app };
+    let connection = model::Connection {
+        protocol: model::Protocol::Rtmp,
+        remote_ip: "192.0.2.7".into(),
+        user_agent: None,
+        parameters: vec![],
+    };
+    let member = model::Member { id: "m".into(), app_user_id: "ada".into(), name: None };
+    (context, Action::Publish(PublishRequest { connection, member, room: None, stream: stream.into() }))
+}
+
+impl Client {
+    async fn operate(&self, method: Method, path: &str, body: Value) -> Answer {
+        self.call(&self.operator(), method, path, body).await
+    }
+
+    async fn deploy(&self, plugin: &str, component: &'static [u8]) -> String {
+        let operator = self.operator();
+        let path = format!("/v1/plugins/{plugin}/versions");
+        let version = self.raw(Method::POST, &path, &[("authorization", &operator)], component).await.ok();
+        text(&version["digest"]).to_owned()
+    }
+}
+
 #[tokio::test]
 async fn plugins_are_deployed_by_the_operator() {
     let client = Client::new().await;
     let operator = client.operator();
     let path = "/v1/plugins/my-rules";
-    client.call(&operator, Method::GET, path, Value::Null).await.problem(404);
+    client.operate(Method::GET, path, Value::Null).await.problem(404);
     // As curl sends it.
     let headers = [("authorization", operator.as_str()), ("content-type", "application/x-www-form-urlencoded")];
-    let deployed = client.raw(Method::PUT, path, &headers, "component").await.ok();
-    assert_eq!((text(&deployed["name"]), &deployed["size"]), ("my-rules", &json!(9)));
-    assert_eq!(deployed["loadedAt"], "1970-01-01T00:00:00.000Z");
-    assert_eq!(client.call(&operator, Method::GET, "/v1/plugins", Value::Null).await.ok()["items"][0], deployed);
-    assert_eq!(client.call(&operator, Method::GET, path, Value::Null).await.ok(), deployed);
+    let deployed = client.raw(Method::PUT, path, &headers, BOTH).await.ok();
+    assert_eq!((text(&deployed["name"]), &deployed["size"]), ("my-rules", &json!(BOTH.len())));
+    assert_eq!(deployed["serves"], json!(["room-policy", "output-mode"]));
+    assert_eq!(client.operate(Method::GET, "/v1/plugins", Value::Null).await.ok()["items"][0], deployed);
+    assert_eq!(client.operate(Method::GET, path, Value::Null).await.ok(), deployed);
     let rejected = client.raw(Method::PUT, path, &headers, "nonsense").await.problem(422);
     assert_eq!(rejected["code"], "plugin-rejected");
-    assert!(text(&rejected["detail"]).contains("it is none"));
+    assert!(text(&rejected["detail"]).contains("not a WebAssembly component"));
     client.raw(Method::PUT, path, &headers, vec![0; (64 << 20) + 1]).await.problem(413);
     let server = client.server();
-    client.raw(Method::PUT, path, &[("authorization", &server)], "component").await.problem(403);
-    assert_eq!(client.call(&operator, Method::DELETE, path, Value::Null).await.status, StatusCode::NO_CONTENT);
-    client.call(&operator, Method::DELETE, path, Value::Null).await.problem(404);
+    client.raw(Method::PUT, path, &[("authorization", &server)], BOTH).await.problem(403);
+    assert_eq!(client.operate(Method::DELETE, path, Value::Null).await.status, StatusCode::NO_CONTENT);
+    client.operate(Method::DELETE, path, Value::Null).await.problem(404);
+    assert_eq!(
+        client.operate(Method::DELETE, "/v1/plugins/room-policy", Value::Null).await.problem(409)["code"],
+        "plugin-built-in"
+    );
+}
+
+#[tokio::test]
+async fn versions_are_bound_shadowed_activated_and_rolled_back() {
+    let client = Client::new().await;
+    let (first, second) = (client.deploy("front", ABSTAIN).await, client.deploy("front", BOTH).await);
+    assert_eq!(client.deploy("front", BOTH).await, second, "the same component is the same version");
+    let versions = client.operate(Method::GET, "/v1/plugins/front/versions", Value::Null).await.ok();
+    let digests: Vec<_> = versions["items"].as_array().unwrap().iter().map(|version| text(&version["digest"])).collect();
+    assert_eq!(digests, [&second, &first]);
+
+    let app = &client.world.credentials.app.id;
+    let new = json!({
+        "plugin": "front", "digest": first, "appId": app, "roomType": "BROADCAST_RTMP", "interfaces": ["room-policy"], "position": -5,
+        "config": { "a": "b" }, "secrets": { "key": "hunter2" }, "hosts": ["auth.example"], "keyValueQuota": 1024,
+        "limits": { "deadlineMs": 100 }, "onFailure": "next", "breaker": { "failures": 3 },
+    });
+    let bound = client.operate(Method::POST, "/v1/bindings", new).await.ok();
+    let path = format!("/v1/bindings/{}", text(&bound["id"]));
+    assert_eq!((text(&bound["active"]), text(&bound["appId"]), text(&bound["roomType"])), (&*first, &**app, "BROADCAST_RTMP"));
+    assert_eq!((&bound["secrets"], &bound["config"]["a"]), (&json!(["key"]), &json!("b")));
+    assert_eq!((&bound["limits"]["deadlineMs"], &bound["limits"]["logLines"]), (&json!(100), &json!(64)));
+    assert_eq!((&bound["breaker"]["failures"], &bound["breaker"]["backOffMs"]), (&json!(3), &json!(10_000)));
+    assert!(!bound.to_string().contains("hunter2"));
+    assert_eq!(client.operate(Method::GET, &path, Value::Null).await.ok(), bound);
+    let all = client.operate(Method::GET, "/v1/bindings", Value::Null).await.ok();
+    assert_eq!(ids(&all), [text(&bound["id"]), "output-mode", "room-policy"]);
+
+    let patch = json!({ "secrets": { "key": null, "other": "hunter3" }, "onFailure": null, "limits": {} });
+    let patched = client.operate(Method::PATCH, &path, patch).await.ok();
+    assert_eq!((&patched["secrets"], &patched["onFailure"]), (&json!(["other"]), &Value::Null));
+    assert_eq!((&patched["limits"]["deadlineMs"], &patched["config"]), (&json!(50), &bound["config"]));
+
+    client.operate(Method::GET, &format!("{path}/shadow"), Value::Null).await.problem(404);
+    let shadowed = client.operate(Method::POST, &format!("{path}/shadow"), json!({ "digest": second })).await.ok();
+    assert_eq!(shadowed["shadow"], *second);
+    let report = client.operate(Method::GET, &format!("{path}/shadow"), Value::Null).await.ok();
+    assert_eq!((text(&report["active"]), &report["counts"]["digest"]), (&*first, &json!(second)));
+    let ended = client.operate(Method::DELETE, &format!("{path}/shadow"), Value::Null).await.ok();
+    assert_eq!(ended["shadow"], Value::Null);
+
+    assert_eq!(client.operate(Method::POST, &format!("{path}/rollback"), Value::Null).await.problem(409)["code"], "no-previous");
+    let short = second.trim_start_matches("sha256:").get(..10).unwrap();
+    let active = client.operate(Method::POST, &format!("{path}/activate"), json!({ "digest": short })).await.ok();
+    assert_eq!((text(&active["active"]), text(&active["previous"])), (&*second, &*first));
+    let back = client.operate(Method::POST, &format!("{path}/rollback"), Value::Null).await.ok();
+    assert_eq!((text(&back["active"]), text(&back["previous"])), (&*first, &*second));
+
+    let in_use = client.operate(Method::DELETE, "/v1/plugins/front", Value::Null).await.problem(409);
+    assert_eq!(in_use["code"], "plugin-bound");
+    assert_eq!(client.operate(Method::DELETE, &path, Value::Null).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(client.operate(Method::DELETE, "/v1/plugins/front", Value::Null).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn what_can_not_be_bound_is_refused_by_its_field() {
+    let client = Client::new().await;
+    client.deploy("front", HOSTILE).await;
+    for (body, field) in [
+        (json!({ "plugin": "nobody" }), "plugin"),
+        (json!({ "plugin": "front", "digest": "sha256:00" }), "digest"),
+        (json!({ "plugin": "front", "appId": "none" }), "appId"),
+        (json!({ "plugin": "front", "interfaces": ["output-mode"] }), "interfaces"),
+        (json!({ "plugin": "front", "interfaces": ["room-polcy"] }), "interfaces[0]"),
+        (json!({ "plugin": "front", "limits": { "deadlineMs": 1 } }), "limits.deadlineMs"),
+        (json!({ "plugin": "front", "onFailure": "explode" }), "onFailure"),
+        (json!({ "plugin": "front", "hosts": ["a b"] }), "hosts"),
+        (json!({ "plugin": "front", "colour": "red" }), "colour"),
+    ] {
+        let problem = client.operate(Method::POST, "/v1/bindings", body.clone()).await.problem(422);
+        assert_eq!(problem["field"], field, "{body}");
+    }
+    assert_eq!(
+        client.operate(Method::DELETE, "/v1/bindings/room-policy", Value::Null).await.problem(409)["code"],
+        "binding-built-in"
+    );
+    client.operate(Method::GET, "/v1/bindings/none", Value::Null).await.problem(404);
+    for (method, path) in [
+        (Method::GET, "/v1/bindings"),
+        (Method::POST, "/v1/bindings"),
+        (Method::GET, "/v1/bindings/room-policy/shadow"),
+        (Method::GET, "/v1/decisions"),
+        (Method::GET, "/v1/plugins/room-policy/logs"),
+        (Method::GET, "/v1/plugins/room-policy/stats"),
+    ] {
+        client.call(&client.server(), method, path, Value::Null).await.problem(403);
+    }
+}
+
+#[tokio::test]
+async fn decisions_logs_and_figures_are_shown() {
+    let client = Client::new().await;
+    let digest = client.deploy("front", HOSTILE).await;
+    let breaker = json!({ "failures": 2, "backOffMs": 3_600_000 });
+    client.operate(Method::POST, "/v1/bindings", json!({ "plugin": "front", "breaker": breaker })).await.ok();
+    for stream in ["log", "bad-code", "count", "trap", "trap", "log"] {
+        let (context, action) = publish(stream);
+        let _ = client.plugins.decide(&context, &action).await;
+    }
+    let path = "/v1/decisions?plugin=front";
+    let all = client.operate(Method::GET, path, Value::Null).await.ok();
+    let outcomes: Vec<_> = all["items"].as_array().unwrap().iter().map(|decision| text(&decision["outcome"])).collect();
+    assert_eq!(outcomes, ["fault", "fault", "fault", "deny", "fault", "allow"]);
+    let newest = &all["items"][0];
+    assert_eq!((text(&newest["fault"]["kind"]), text(&newest["digest"])), ("breaker-open", &*digest));
+    assert_eq!((text(&newest["appId"]), text(&newest["context"]["callId"])), ("app-1", "call-log"));
+    assert_eq!((text(&newest["function"]), text(&newest["input"]["publish"]["stream"])), ("decide", "log"));
+    let deny =
+        client.operate(Method::GET, &format!("{path}&outcome=deny&appId=app-1&interface=room-policy"), Value::Null).await.ok();
+    assert_eq!(deny["items"], json!([all["items"][3]]));
+    assert_eq!(deny["items"][0]["output"]["deny"]["code"], "count");
+    let first = client.operate(Method::GET, &format!("{path}&limit=4"), Value::Null).await.ok();
+    let next = format!("{path}&limit=4&cursor={}", text(&first["nextCursor"]));
+    let second = client.operate(Method::GET, &next, Value::Null).await.ok();
+    assert_eq!(second["items"].as_array().unwrap()[..], all["items"].as_array().unwrap()[4..]);
+    assert!(second.get("nextCursor").is_none());
+    let later = client.operate(Method::GET, &format!("{path}&since=2100-01-01T00:00:00Z"), Value::Null).await.ok();
+    assert_eq!(later["items"], json!([]));
+    for wrong in ["since=now", "interface=x", "cursor=!", "colour=red"] {
+        let problem = client.operate(Method::GET, &format!("{path}&{wrong}"), Value::Null).await.problem(422);
+        assert_eq!(problem["field"], wrong.split('=').next().unwrap());
+    }
+
+    let accept = [("authorization", client.operator()), ("accept", "application/json".to_owned())];
+    let accept: Vec<(&str, &str)> = accept.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let lines = client.raw(Method::GET, "/v1/plugins/front/logs", &accept, "").await.ok();
+    assert_eq!(lines["items"][0]["text"], "a line on stdout");
+    assert_eq!((&lines["items"][0]["seq"], text(&lines["items"][0]["call"])), (&json!(1), "call-log"));
+    let mut feed = client.send(Method::GET, "/v1/plugins/front/logs?after=1", &accept[..1], "").await.into_body();
+    let frame = tokio::time::timeout(Duration::from_secs(30), feed.frame()).await.unwrap().unwrap().unwrap();
+    let frame = String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap();
+    assert!(frame.contains("id: 2\n") && frame.contains("stderr"), "{frame}");
+
+    let stats = client.operate(Method::GET, "/v1/plugins/front/stats", Value::Null).await.ok();
+    let counters = &stats["versions"][0]["counters"];
+    assert_eq!((&counters["calls"], &counters["faults"]["trap"]), (&json!(5), &json!(2)));
+    assert_eq!(counters["faults"]["breaker-open"], 1);
+    assert_eq!(
+        (text(&stats["bindings"][0]["breaker"]["state"]), &stats["bindings"][0]["breaker"]["opened"]),
+        ("open", &json!(1))
+    );
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use flyloft_plugins::Plugins;
+use flyloft_plugins::{BreakerState, Plugins};
 use http::{StatusCode, header};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -100,6 +100,44 @@ impl Metrics {
                 families.add("flyloft_plugin_faults_total", "counter", "Calls that failed", &labels, count);
             }
         }
+        for binding in self.plugins.bindings() {
+            let labels = format!("binding=\"{}\",plugin=\"{}\"", binding.id, binding.plugin);
+            let open = u64::from(binding.breaker.state != BreakerState::Closed);
+            families.add(
+                "flyloft_plugin_breaker_open",
+                "gauge",
+                "1 while a plugin is left alone because it kept failing",
+                &labels,
+                open,
+            );
+            let opened = binding.breaker.opened;
+            families.add("flyloft_plugin_breaker_opened_total", "counter", "How often a breaker has opened", &labels, opened);
+            if let Ok(shadow) = self.plugins.shadow_report(&binding.id) {
+                let counts = [
+                    ("same", shadow.same),
+                    ("different", shadow.different),
+                    ("failed", shadow.failed),
+                    ("dropped", shadow.dropped),
+                ];
+                for (result, count) in counts {
+                    let labels = format!("{labels},digest=\"{}\",result=\"{result}\"", shadow.digest);
+                    families.add(
+                        "flyloft_plugin_shadow_calls_total",
+                        "counter",
+                        "Calls that a shadow version saw",
+                        &labels,
+                        count,
+                    );
+                }
+            }
+        }
+        families.add(
+            "flyloft_decisions_dropped_total",
+            "counter",
+            "Decisions that are missing in the decision log",
+            "",
+            self.plugins.decisions_dropped(),
+        );
         families.render(&mut text);
         text
     }
@@ -115,7 +153,11 @@ impl Families {
             self.0.push((name, format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")));
             self.0.len() - 1
         });
-        let _ = writeln!(self.0[at].1, "{name}{{{labels}}} {value}");
+        let family = &mut self.0[at].1;
+        let _ = match labels {
+            "" => writeln!(family, "{name} {value}"),
+            labels => writeln!(family, "{name}{{{labels}}} {value}"),
+        };
     }
 
     fn render(self, text: &mut String) {
