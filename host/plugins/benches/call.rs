@@ -1,5 +1,6 @@
 //! What a plugin call costs: `cargo bench -p flyloft-plugins`. Prints microseconds for a call in a fresh sandbox, through
-//! the same path as in the server, at one and at two threads, and for an instance that is kept, for comparison.
+//! the same path as in the server, at one and at two threads, without and with the decision log, and for an instance that is kept,
+//! for comparison.
 
 #![allow(clippy::unwrap_used)]
 
@@ -145,6 +146,13 @@ fn main() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(kept(name, &action));
     }
+    let dir = tempfile::tempdir().unwrap();
+    let logged = Plugins::open(Config { data_dir: Some(dir.path().to_owned()), ..Config::default() }).unwrap();
+    for (name, action) in [("publish", publish()), ("play", play())] {
+        fresh(&logged, &format!("{name}, logged"), &action, 1);
+        fresh(&logged, &format!("{name}, logged"), &action, 2);
+    }
+    println!("decisions that the log had no room for: {}", logged.decisions_dropped());
     let counters = plugins.get("room-policy").unwrap().counters;
     println!("counted by the server: {} calls, {} faults", counters.calls, counters.faults.total());
     assert_eq!(counters.faults.total(), 0);

@@ -266,7 +266,18 @@ impl StoredBinding {
         self.id == self.plugin && Interface::built_in(&self.plugin).is_some()
     }
 
-    /// The versions that must be kept for it.
+    /// What orders the bindings of a chain.
+    pub(crate) fn place(&self) -> impl Ord + '_ {
+        (self.is_built_in(), self.position, &self.plugin, self.created_at, &self.id)
+    }
+
+    /// Whether it is asked in a call about this App (none: any that has no binding of its own) and a room of this type, if it is
+    /// about one.
+    pub(crate) fn concerns(&self, app: Option<&str>, room: Option<RoomType>) -> bool {
+        (self.app.is_none() || self.app.as_deref() == app) && (self.room_type.is_none() || self.room_type == room)
+    }
+
+    /// Whether a version must be kept for it.
     pub(crate) fn uses(&self, version: &str) -> bool {
         self.active == version || self.previous.as_deref() == Some(version) || self.shadow.as_deref() == Some(version)
     }

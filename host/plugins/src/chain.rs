@@ -57,39 +57,45 @@ impl Live {
     }
 }
 
-/// Bindings in the order in which they are asked.
-pub(crate) type Chain = Vec<Arc<Live>>;
-
-/// Chains by the type of the room that a call is about: none, and each type.
-#[derive(Default)]
-struct ByRoom([Chain; 3]);
-
-impl ByRoom {
-    const KINDS: [Option<RoomType>; 3] = [None, Some(RoomType::BroadcastRtmp), Some(RoomType::VideoConference)];
-
-    fn new(bindings: &[&Arc<Live>]) -> ByRoom {
-        ByRoom(Self::KINDS.map(|kind| {
-            let serves = |binding: &&&Arc<Live>| binding.stored.room_type.is_none_or(|wanted| Some(wanted) == kind);
-            bindings.iter().filter(serves).map(|binding| Arc::clone(binding)).collect()
-        }))
-    }
-
-    fn of(&self, kind: Option<RoomType>) -> &[Arc<Live>] {
-        let [none, broadcast, conference] = &self.0;
-        match kind {
-            None => none,
-            Some(RoomType::BroadcastRtmp) => broadcast,
-            Some(RoomType::VideoConference) => conference,
-        }
-    }
+/// The chains of one interface: which bindings are asked about an App and a room type, in their order.
+struct Chains<T> {
+    /// For Apps without bindings of their own.
+    general: ByRoom<T>,
+    apps: HashMap<String, ByRoom<T>>,
 }
 
-/// The chains of one interface.
-#[derive(Default)]
-struct Chains {
-    /// Of Apps without bindings of their own.
-    general: ByRoom,
-    apps: HashMap<String, ByRoom>,
+/// For calls about no room, and for each room type.
+struct ByRoom<T> {
+    none: Vec<T>,
+    broadcast: Vec<T>,
+    conference: Vec<T>,
+}
+
+impl<T: Clone> Chains<T> {
+    /// The chains of bindings that are in the order in which they are asked.
+    fn new(ordered: &[T], stored: impl Fn(&T) -> &StoredBinding) -> Chains<T> {
+        let chain = |app: Option<&str>, room: Option<RoomType>| -> Vec<T> {
+            ordered.iter().filter(|binding| stored(binding).concerns(app, room)).cloned().collect()
+        };
+        let by_room = |app: Option<&str>| ByRoom {
+            none: chain(app, None),
+            broadcast: chain(app, Some(RoomType::BroadcastRtmp)),
+            conference: chain(app, Some(RoomType::VideoConference)),
+        };
+        let apps = ordered.iter().filter_map(|binding| stored(binding).app.as_deref());
+        let apps = apps.map(|app| (app.to_owned(), by_room(Some(app)))).collect();
+        Chains { general: by_room(None), apps }
+    }
+
+    fn of(&self, app: &str, room: Option<RoomType>) -> &[T] {
+        let own = if self.apps.is_empty() { None } else { self.apps.get(app) };
+        let chains = own.unwrap_or(&self.general);
+        match room {
+            None => &chains.none,
+            Some(RoomType::BroadcastRtmp) => &chains.broadcast,
+            Some(RoomType::VideoConference) => &chains.conference,
+        }
+    }
 }
 
 /// All plugins and bindings at one moment.
@@ -98,8 +104,8 @@ pub(crate) struct Snapshot {
     /// All versions by the plugin's name, the built-in one first, then in the order of their upload.
     pub(crate) plugins: BTreeMap<String, Vec<Arc<Plugin>>>,
     /// In the order in which they are asked.
-    pub(crate) bindings: Chain,
-    chains: HashMap<Interface, Chains>,
+    pub(crate) bindings: Vec<Arc<Live>>,
+    chains: HashMap<Interface, Chains<Arc<Live>>>,
 }
 
 /// What bindings need of the runtime.
@@ -130,19 +136,11 @@ impl Snapshot {
             let live = snapshot.live(ground, stored, before.binding(&stored.id))?;
             snapshot.bindings.push(Arc::new(live));
         }
-        let place =
-            |live: &Live| (live.stored.is_built_in(), live.stored.position, live.stored.plugin.clone(), live.stored.created_at);
-        snapshot.bindings.sort_by_key(|live| place(live));
+        snapshot.bindings.sort_by(|one, other| one.stored.place().cmp(&other.stored.place()));
         for interface in Interface::ALL {
-            let serving: Vec<_> = snapshot.bindings.iter().filter(|live| live.interfaces.contains(&interface)).collect();
-            let chain = |app: Option<&str>| {
-                let in_scope = |live: &&Arc<Live>| live.stored.app.is_none() || live.stored.app.as_deref() == app;
-                ByRoom::new(&serving.iter().copied().filter(in_scope).collect::<Vec<_>>())
-            };
-            let apps = serving.iter().filter_map(|live| live.stored.app.as_deref());
-            let apps = apps.map(|app| (app.to_owned(), chain(Some(app)))).collect();
-            let chains = Chains { general: chain(None), apps };
-            snapshot.chains.insert(interface, chains);
+            let serving = snapshot.bindings.iter().filter(|live| live.interfaces.contains(&interface));
+            let serving: Vec<_> = serving.cloned().collect();
+            snapshot.chains.insert(interface, Chains::new(&serving, |live| &live.stored));
         }
         Ok(snapshot)
     }
@@ -198,9 +196,7 @@ impl Snapshot {
 
     /// The bindings to be asked about something.
     pub(crate) fn chain(&self, interface: Interface, app: &str, room: Option<RoomType>) -> &[Arc<Live>] {
-        let Some(chains) = self.chains.get(&interface) else { return &[] };
-        let own = if chains.apps.is_empty() { None } else { chains.apps.get(app) };
-        own.unwrap_or(&chains.general).of(room)
+        self.chains.get(&interface).map_or(&[], |chains| chains.of(app, room))
     }
 }
 
@@ -210,4 +206,45 @@ fn unchanged(before: &StoredBinding, after: &StoredBinding) -> bool {
         && before.grants == after.grants
         && before.limits == after.limits
         && before.breaker == after.breaker
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ROOMS: [Option<RoomType>; 3] = [None, Some(RoomType::BroadcastRtmp), Some(RoomType::VideoConference)];
+
+    fn binding() -> impl Strategy<Value = StoredBinding> {
+        let app = prop_oneof![Just(None), "[ab]".prop_map(Some)];
+        let name = prop_oneof!["[xyz]", Just("room-policy".to_owned())];
+        (name, app, 0_usize..3, -2_i32..3, any::<bool>(), 0_u64..3).prop_map(|(plugin, app, room, position, own, created_at)| {
+            let id = if own { plugin.clone() } else { format!("{plugin}-1") };
+            let plain = StoredBinding::plain(&id, &plugin, "sha256:1", false, created_at);
+            StoredBinding { app, room_type: ROOMS[room], position, ..plain }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_call_gets_the_bindings_of_its_app_and_room_in_their_order(mut all in proptest::collection::vec(binding(), 0..12), app in "[abc]", room in 0_usize..3) {
+            all.sort_by(|one, other| one.place().cmp(&other.place()));
+            let chains = Chains::new(&all, |binding| binding);
+            let chain = chains.of(&app, ROOMS[room]);
+            // Nothing that concerns the call is left out, and nothing else is in.
+            let mine = |binding: &&StoredBinding| {
+                (binding.app.is_none() || binding.app.as_ref() == Some(&app)) && (binding.room_type.is_none() || binding.room_type == ROOMS[room])
+            };
+            let expected: Vec<_> = all.iter().filter(mine).cloned().collect();
+            prop_assert_eq!(chain, expected);
+            for pair in chain.windows(2) {
+                let last = |binding: &StoredBinding| binding.id == "room-policy";
+                prop_assert!(!last(&pair[0]) || last(&pair[1]), "the built-in ones are last");
+                if last(&pair[0]) == last(&pair[1]) {
+                    prop_assert!(pair[0].position <= pair[1].position);
+                    prop_assert!(pair[0].position < pair[1].position || pair[0].plugin <= pair[1].plugin);
+                }
+            }
+        }
+    }
 }

@@ -107,6 +107,10 @@ pub enum Rejected {
     Types { interface: String, reason: String },
     #[error("the component needs more than a plugin may have: {reason}")]
     Needs { reason: String },
+    #[error(
+        "the binding {binding} asks for {interface}, which the component can't be asked for; change the binding's interfaces, or deploy the component without activating it"
+    )]
+    Binding { binding: String, interface: &'static str },
     #[error("the component could not be started: {kind}")]
     Start { kind: FaultKind },
     #[error("{limit} plugins are loaded already; remove one first")]

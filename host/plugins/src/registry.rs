@@ -237,10 +237,11 @@ impl Registry {
                 change.index.bind_plainly(name, &digest, now);
             } else {
                 for binding in bound {
-                    serves(&plugin, &binding.interfaces).map_err(|(interface, _)| Rejected::NoInterface {
-                        expected: vec![interface.export().to_owned()],
-                        found: format!("other interfaces, but the binding {} asks for this one", binding.id),
-                    })?;
+                    let refused = |(interface, _): (Interface, _)| Rejected::Binding {
+                        binding: binding.id.clone(),
+                        interface: interface.name(),
+                    };
+                    serves(&plugin, &binding.interfaces).map_err(refused)?;
                     binding.activate(digest.clone());
                 }
             }

@@ -75,13 +75,14 @@ pub async fn logs(
         }
         None => query.after,
     };
-    let after = last.unwrap_or(0);
+    let latest = api.plugins.latest_log_line(&name).ok_or_else(|| missing(&name))?;
+    // A number that was not reached yet is from before the server was restarted.
+    let after = last.filter(|last| *last <= *latest.borrow()).unwrap_or(0);
     let accept = text(header::ACCEPT).unwrap_or_default();
     if accept.contains("application/json") && !accept.contains("text/event-stream") {
         let lines = api.plugins.log_lines(&name, after).ok_or_else(|| missing(&name))?;
         return Ok(axum::Json(List { items: lines.into_iter().map(show).collect(), next_cursor: None }).into_response());
     }
-    let latest = api.plugins.latest_log_line(&name).ok_or_else(|| missing(&name))?;
     let end = api.rooms.feeds_end();
     let feed = Feed { plugins: api.plugins, name, latest, seq: after, end, ready: Vec::new().into_iter() };
     Ok(Sse::new(feed.messages()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
