@@ -16,3 +16,4 @@ mod plugins;
 mod slow;
 mod survival;
 mod timestamps;
+mod webhooks;
