@@ -24,6 +24,7 @@ const MAX_DEADLINE_MS: u64 = 60_000;
 const MIN_DEADLINE_MS: u64 = 5;
 const MIN_MEMORY: usize = 1 << 20;
 const TRANSFER: std::ops::RangeInclusive<usize> = 4 << 10..=16 << 20;
+const MAX_OUTGOING_REQUESTS: u32 = 64;
 const MAX_LOG_LINES: u32 = 10_000;
 const MAX_KEY_VALUE_QUOTA: u64 = 64 << 20;
 
@@ -53,7 +54,7 @@ impl OnFailure {
     /// What an interface does when the binding does not say.
     pub(crate) fn default_of(interface: Interface) -> OnFailure {
         match interface {
-            Interface::RoomPolicy => OnFailure::Deny,
+            Interface::RoomPolicy | Interface::Webhook | Interface::VodSource => OnFailure::Deny,
             Interface::OutputMode => OnFailure::Next,
         }
     }
@@ -70,6 +71,10 @@ pub struct BindingLimits {
     /// Bytes, 4 KiB to 16 MiB.
     pub transfer: Option<usize>,
     pub log_lines: Option<u32>,
+    /// HTTP requests of one call, up to 64.
+    pub outgoing_requests: Option<u32>,
+    /// Bytes of the body of such a request and of its answer, up to 16 MiB.
+    pub outgoing_body: Option<usize>,
 }
 
 impl BindingLimits {
@@ -81,6 +86,8 @@ impl BindingLimits {
             memory: self.memory.map_or(defaults.memory, |memory| memory.min(defaults.memory)),
             transfer: self.transfer.unwrap_or(defaults.transfer),
             log_lines: self.log_lines.unwrap_or(defaults.log_lines),
+            outgoing_requests: self.outgoing_requests.unwrap_or(defaults.outgoing_requests),
+            outgoing_body: self.outgoing_body.unwrap_or(defaults.outgoing_body),
         }
     }
 
@@ -94,6 +101,8 @@ impl BindingLimits {
         if let Some(transfer) = self.transfer {
             range("limits.transfer", transfer as u64, *TRANSFER.start() as u64, *TRANSFER.end() as u64)?;
         }
+        range("limits.outgoingRequests", u64::from(self.outgoing_requests.unwrap_or(0)), 0, u64::from(MAX_OUTGOING_REQUESTS))?;
+        range("limits.outgoingBody", self.outgoing_body.unwrap_or(0) as u64, 0, *TRANSFER.end() as u64)?;
         range("limits.logLines", u64::from(self.log_lines.unwrap_or(0)), 0, u64::from(MAX_LOG_LINES))
     }
 }
@@ -234,6 +243,8 @@ impl From<&StoredGrants> for Grants {
             secrets: stored.secrets.iter().map(|(name, Plain(text))| (name.clone(), Secret::new(text))).collect(),
             hosts: stored.hosts.clone(),
             key_value_quota: stored.key_value_quota,
+            // The binding's own id.
+            key_value_namespace: String::new(),
             credentials: stored.credentials.clone(),
         }
     }

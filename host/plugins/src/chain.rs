@@ -6,6 +6,7 @@ use crate::binding::{BindingInfo, OnFailure, StoredBinding};
 use crate::breaker::Breaker;
 use crate::call::Caller;
 use crate::grants::Grants;
+use crate::imports::{KeyValue, MemoryKeyValue};
 use crate::model::RoomType;
 use crate::plugin::Plugin;
 use crate::shadow::{Runner, Shadow};
@@ -113,6 +114,7 @@ pub(crate) struct Ground {
     pub(crate) engine: Engine,
     pub(crate) limits: CallLimits,
     pub(crate) turns: Arc<Semaphore>,
+    pub(crate) key_values: Arc<dyn KeyValue>,
     pub(crate) runner: Runner,
 }
 
@@ -151,10 +153,16 @@ impl Snapshot {
             self.version(&stored.plugin, version).cloned().ok_or_else(missing)
         };
         let plugin = version(&stored.active)?;
-        let grants: Arc<Grants> = Arc::new((&stored.grants).into());
+        let mut grants = Grants::from(&stored.grants);
+        grants.key_value_namespace = stored.id.clone();
+        let grants = Arc::new(grants);
         let limits = stored.limits.apply(&ground.limits);
-        let caller =
-            |turns: &Arc<Semaphore>| Caller { engine: ground.engine.clone(), limits: limits.clone(), turns: Arc::clone(turns) };
+        let caller = |turns: &Arc<Semaphore>, key_values| Caller {
+            engine: ground.engine.clone(),
+            limits: limits.clone(),
+            turns: Arc::clone(turns),
+            key_values,
+        };
         let before = before.filter(|before| Arc::ptr_eq(&before.plugin, &plugin));
         // A new version or new settings start with a clean slate: it may be what was wrong.
         let breaker = before.filter(|before| unchanged(&before.stored, stored));
@@ -168,7 +176,8 @@ impl Snapshot {
                     None => {
                         let plugin_apart = version(digest)?.apart();
                         // Turns of its own, so that a slow shadow version takes none from live calls.
-                        let caller = caller(&Arc::new(Semaphore::new(1)));
+                        // Nor does it write what the active version reads.
+                        let caller = caller(&Arc::new(Semaphore::new(1)), Arc::new(MemoryKeyValue::default()));
                         let active = &plugin.identity.digest;
                         Some(Arc::new(Shadow::new(plugin_apart, active, caller, Arc::clone(&grants), ground.runner.clone())))
                     }
@@ -179,7 +188,15 @@ impl Snapshot {
             [] => plugin.serves.clone(),
             some => some.to_vec(),
         };
-        Ok(Live { stored: stored.clone(), interfaces, caller: caller(&ground.turns), plugin, grants, breaker, shadow })
+        Ok(Live {
+            stored: stored.clone(),
+            interfaces,
+            caller: caller(&ground.turns, Arc::clone(&ground.key_values)),
+            plugin,
+            grants,
+            breaker,
+            shadow,
+        })
     }
 
     /// A version by its digest, or [`crate::binding::BUILT_IN`].

@@ -1,5 +1,5 @@
-//! The plugin runtime of Flyloft: asks sandboxed WebAssembly components who may do what and which outputs a stream
-//! gets. Every call runs in a fresh sandbox with a deadline and a memory limit, and costs microseconds.
+//! The plugin runtime of Flyloft: asks sandboxed WebAssembly components who may do what, which outputs a stream gets,
+//! whom to tell of an event, and where the bytes of a VOD file are. Every call runs in a fresh sandbox with a deadline and a memory limit, and costs microseconds.
 //!
 //! The built-in rules are such components too; the host has no other copy of them. A plugin is a name with versions; a
 //! [binding](BindingInfo) says for which App, room type and interfaces one of its versions is asked, in which place of the chain, with
@@ -9,12 +9,16 @@
 //! |---|---|---|---|---|
 //! | `room-policy` | denied, code `no-opinion` | [`Fault`]: the action is refused (the default) | allowed, without limits | the rest of the chain is asked; when it has no answer either, [`Fault`] |
 //! | `output-mode` | [`model::OutputModeAnswer::Abstain`]: the App's default | refused | as `next` | the rest of the chain is asked; when it has no answer either, [`Fault`]: the App's default (the default) |
+//! | `webhook`, planning | nothing is sent | [`Fault`]: it is asked again later | as `deny` | the rest of the chain is asked |
+//! | `webhook`, after an attempt | | [`Fault`]: the delivery is tried again | as `deny` | as `deny` |
+//! | `vod-source` | [`model::SourceError::NotMine`]: there is no such source | [`Fault`]: the URI can't be opened | as `deny` | the rest of the chain is asked |
 //!
 //! A plugin that keeps failing is left alone for a while by its binding's breaker; each call that is not made then counts as failed.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod api;
+mod asking;
 mod binding;
 mod breaker;
 mod call;
@@ -26,6 +30,7 @@ mod decisions;
 mod engine;
 mod error;
 mod grants;
+mod imports;
 mod logbook;
 mod logs;
 pub mod model;
@@ -46,6 +51,7 @@ pub use compare::{Difference, differences};
 pub use decisions::{DecisionFilter, DecisionLimits, DecisionPage, LoggedDecision, LoggedFault};
 pub use error::{BindError, Fault, FaultKind, OpenError, Rejected, RemoveError};
 pub use grants::{Grants, Secret};
+pub use imports::{KeyValue, KeyValueAnswer, KeyValueError, MemoryKeyValue, Versioned};
 pub use logbook::LogLine;
 pub use shadow::{ShadowAnswer, ShadowExample, ShadowReport};
 pub use trial::{Trial, TrialError};
@@ -76,11 +82,19 @@ impl Plugins {
     /// When the engine can't be set up, the directory can't be used, or an uploaded plugin can't be loaded any more:
     /// then going on without it would silently loosen the rules.
     pub fn open(config: Config) -> Result<Plugins, OpenError> {
+        Plugins::open_with(config, Arc::new(MemoryKeyValue::default()))
+    }
+
+    /// As [`Plugins::open`], with what keeps the values of `wasi:keyvalue`.
+    ///
+    /// # Errors
+    /// As [`Plugins::open`].
+    pub fn open_with(config: Config, key_values: Arc<dyn KeyValue>) -> Result<Plugins, OpenError> {
         let failed = |reason: String| OpenError::Engine { reason };
         // On a thread of its own, because a runtime can't be entered twice on one.
         let opening = std::thread::Builder::new().name("plugins-open".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            runtime.map_err(|error| failed(error.to_string()))?.block_on(Registry::open(config))
+            runtime.map_err(|error| failed(error.to_string()))?.block_on(Registry::open(config, key_values))
         });
         let opening = opening.map_err(|error| failed(error.to_string()))?;
         match opening.join() {
@@ -334,43 +348,25 @@ impl<'a, Q: Asked> Round<'a, Q> {
     /// Waits until there is room for a call. When there is none, the fault is the first binding's.
     async fn permit(&mut self, chain: &[Arc<Live>]) -> Result<tokio::sync::SemaphorePermit<'a>, Fault> {
         self.registry.permits.acquire().await.map_err(|waiting| {
-            let kind = FaultKind::Overloaded { waiting };
-            match chain.first() {
-                Some(binding) => {
-                    binding.plugin.tally.fault(&kind);
-                    self.record(binding, &Err(kind.clone()), self.started);
-                    self.fault(binding, kind)
-                }
-                None => Fault { plugin: String::new(), digest: String::new(), call: self.context.call_id.clone(), kind },
+            if let Some(binding) = chain.first() {
+                self.record(binding, &Err(FaultKind::Overloaded { waiting }), self.started);
             }
+            overloaded(chain, self.context, waiting)
         })
     }
 
     /// Asks one binding, unless its breaker is open.
     async fn ask(&mut self, binding: &Arc<Live>) -> Result<Q::Answer, Fault> {
         let started = Instant::now();
-        let answer = match binding.breaker.admit(started) {
-            Ok(ticket) => {
-                let answer = call::ask::<Q>(&binding.caller, &binding.plugin, &binding.grants, self.context, self.ask).await;
-                let report = match &answer {
-                    Ok(_) => Report::Answered,
-                    Err(FaultKind::Overloaded { .. }) => Report::Nothing,
-                    Err(_) => Report::Failed,
-                };
-                ticket.report(report, Instant::now());
-                if let Some(shadow) = &binding.shadow {
-                    shadow.offer(self.keep(), outcome::<Q>(&answer));
-                }
-                answer
-            }
-            Err(left) => {
-                let kind = FaultKind::BreakerOpen { probe_in_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
-                binding.plugin.tally.fault(&kind);
-                Err(kind)
-            }
-        };
+        let call = call::ask::<Q>(&binding.caller, &binding.plugin, &binding.grants, self.context, self.ask);
+        let answer = guarded(binding, call).await;
+        if let Some(shadow) = &binding.shadow
+            && !matches!(answer, Err(FaultKind::BreakerOpen { .. }))
+        {
+            shadow.offer(self.keep(), outcome::<Q>(&answer));
+        }
         self.record(binding, &answer, started);
-        answer.map_err(|kind| self.fault(binding, kind))
+        answer.map_err(|kind| fault(binding, self.context, kind))
     }
 
     /// The question for those who keep it.
@@ -392,23 +388,59 @@ impl<'a, Q: Asked> Round<'a, Q> {
     }
 
     fn decided<T>(&self, answer: T, binding: &Live) -> Decided<T> {
-        let identity = &binding.plugin.identity;
-        let duration = self.started.elapsed();
-        let decided = Decided { answer, plugin: identity.name.clone(), digest: identity.digest.clone(), duration };
-        tracing::debug!(plugin = decided.plugin, micros = decided.duration.as_micros() as u64, "plugin answered");
-        decided
+        decided(answer, binding, self.started)
     }
+}
 
-    fn fault(&self, binding: &Live, kind: FaultKind) -> Fault {
-        let (identity, binding, call) = (&binding.plugin.identity, &binding.stored.id, &self.context.call_id);
-        let (plugin, digest) = (identity.name.clone(), identity.digest.clone());
-        match kind {
-            // Its failures were said one by one.
-            FaultKind::BreakerOpen { .. } => tracing::debug!(plugin, digest, binding, call, "plugin not asked: {kind}"),
-            _ => tracing::warn!(plugin, digest, binding, call, fault = kind.name(), "plugin failed: {kind}"),
+/// Makes a call unless the binding's breaker is open, and tells the breaker how it went.
+async fn guarded<T>(binding: &Live, call: impl Future<Output = Result<T, FaultKind>>) -> Result<T, FaultKind> {
+    match binding.breaker.admit(Instant::now()) {
+        Ok(ticket) => {
+            let answer = call.await;
+            let report = match &answer {
+                Ok(_) => Report::Answered,
+                Err(FaultKind::Overloaded { .. }) => Report::Nothing,
+                Err(_) => Report::Failed,
+            };
+            ticket.report(report, Instant::now());
+            answer
         }
-        Fault { plugin, digest, call: call.clone(), kind }
+        Err(left) => {
+            let kind = FaultKind::BreakerOpen { probe_in_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
+            binding.plugin.tally.fault(&kind);
+            Err(kind)
+        }
     }
+}
+
+fn decided<T>(answer: T, binding: &Live, started: Instant) -> Decided<T> {
+    let identity = &binding.plugin.identity;
+    let decided = Decided { answer, plugin: identity.name.clone(), digest: identity.digest.clone(), duration: started.elapsed() };
+    tracing::debug!(plugin = decided.plugin, micros = decided.duration.as_micros() as u64, "plugin answered");
+    decided
+}
+
+/// There is no room for a call, and too many wait already.
+fn overloaded(chain: &[Arc<Live>], context: &Context, waiting: u32) -> Fault {
+    let kind = FaultKind::Overloaded { waiting };
+    match chain.first() {
+        Some(binding) => {
+            binding.plugin.tally.fault(&kind);
+            fault(binding, context, kind)
+        }
+        None => Fault { plugin: String::new(), digest: String::new(), call: context.call_id.clone(), kind },
+    }
+}
+
+fn fault(binding: &Live, context: &Context, kind: FaultKind) -> Fault {
+    let (identity, binding, call) = (&binding.plugin.identity, &binding.stored.id, &context.call_id);
+    let (plugin, digest) = (identity.name.clone(), identity.digest.clone());
+    match kind {
+        // Its failures were said one by one.
+        FaultKind::BreakerOpen { .. } => tracing::debug!(plugin, digest, binding, call, "plugin not asked: {kind}"),
+        _ => tracing::warn!(plugin, digest, binding, call, fault = kind.name(), "plugin failed: {kind}"),
+    }
+    Fault { plugin, digest, call: call.clone(), kind }
 }
 
 /// The answer for those who keep it.

@@ -6,12 +6,13 @@ use crate::binding::{BUILT_IN, BindingChange, BindingInfo, NewBinding, StoredBin
 use crate::chain::{Ground, Live, Missing, Snapshot};
 use crate::decisions::{DecisionLog, unix_millis};
 use crate::error::{BindError, OpenError, Rejected, RemoveError};
+use crate::imports::KeyValue;
 use crate::logbook::Logbook;
 use crate::plugin::{Loaded, Plugin, check_kind, check_name, compile, digest, load};
 use crate::sandbox::Sandbox;
 use crate::shadow::Runner;
 use crate::storage::{Entry, Index, Storage, StorageError};
-use crate::{engine, permits::Permits};
+use crate::{engine, imports, permits::Permits};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -22,9 +23,10 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 /// The built-in plugins, compiled from `plugins/` by the build script.
-const BUILT_INS: [(Interface, &[u8]); 2] = [
+const BUILT_INS: [(Interface, &[u8]); 3] = [
     (Interface::RoomPolicy, include_bytes!(concat!(env!("OUT_DIR"), "/room-policy.wasm"))),
     (Interface::OutputMode, include_bytes!(concat!(env!("OUT_DIR"), "/output-mode.wasm"))),
+    (Interface::Webhook, include_bytes!(concat!(env!("OUT_DIR"), "/webhook.wasm"))),
 ];
 
 /// Uploaded versions of a plugin that are kept; the oldest that no binding uses makes room.
@@ -55,7 +57,7 @@ struct Loader {
 impl Loader {
     fn new(config: Config) -> Result<Loader, OpenError> {
         let engine = engine::engine(&config)?;
-        let linker = engine::linker(&engine).map_err(|error| OpenError::Engine { reason: format!("{error:#}") })?;
+        let linker = imports::linker(&engine).map_err(|error| OpenError::Engine { reason: format!("{error:#}") })?;
         let storage = match &config.data_dir {
             Some(dir) => Some(Arc::new(Storage::open(dir, engine::compatibility(&engine))?)),
             None => None,
@@ -99,7 +101,7 @@ struct Change {
 
 impl Registry {
     /// Loads the built-in plugins and those that were uploaded earlier.
-    pub(crate) async fn open(config: Config) -> Result<Registry, OpenError> {
+    pub(crate) async fn open(config: Config, key_values: Arc<dyn KeyValue>) -> Result<Registry, OpenError> {
         let loader = Loader::new(config)?;
         let now = SystemTime::now();
         let mut plugins = Versions::new();
@@ -134,6 +136,7 @@ impl Registry {
             engine: loader.linker.engine().clone(),
             limits: loader.config.limits.clone(),
             turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            key_values,
             runner: Runner::default(),
         };
         let snapshot = Snapshot::new(&ground, plugins, &index.bindings, &Snapshot::default());

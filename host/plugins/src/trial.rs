@@ -5,9 +5,10 @@ use crate::api::{Config, Inspection, Interface};
 use crate::call::{self, Caller};
 use crate::error::{FaultKind, Rejected};
 use crate::grants::Grants;
+use crate::imports::MemoryKeyValue;
 use crate::model::Context;
 use crate::plugin::Plugin;
-use crate::question::{OutputModeQuestion, PolicyQuestion, Question};
+use crate::question::{DeliverQuestion, OpenQuestion, OutputModeQuestion, PolicyQuestion, Question};
 use crate::registry;
 use bytes::Bytes;
 use serde::Serialize;
@@ -61,7 +62,8 @@ impl Trial {
     pub async fn load(component: Bytes, config: &Config, grants: Grants) -> Result<Trial, Rejected> {
         let config = Config { max_concurrent_calls: 1, ..config.clone() };
         let (loaded, engine) = registry::load_alone(&config, component).await?;
-        let caller = Caller { engine, limits: config.limits, turns: Arc::new(Semaphore::new(1)) };
+        let key_values = Arc::new(MemoryKeyValue::default());
+        let caller = Caller { engine, limits: config.limits, turns: Arc::new(Semaphore::new(1)), key_values };
         let plugin = Plugin::new("trial", loaded, false, SystemTime::now(), Arc::default())?;
         Ok(Trial { component: Arc::new(Component { caller, plugin }), grants: Arc::new(grants) })
     }
@@ -89,6 +91,8 @@ impl Trial {
         match interface {
             Interface::RoomPolicy => self.question::<PolicyQuestion>(context, input).await,
             Interface::OutputMode => self.question::<OutputModeQuestion>(context, input).await,
+            Interface::Webhook => self.question::<DeliverQuestion>(context, input).await,
+            Interface::VodSource => self.question::<OpenQuestion>(context, input).await,
         }
     }
 

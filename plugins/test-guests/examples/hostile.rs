@@ -52,8 +52,10 @@ fn misbehave(how: &str) -> Decision {
         // Asks for too much, is told no, and goes on.
         "allocate-politely" => {
             let mut block: Vec<u8> = Vec::new();
-            match black_box(&mut block).try_reserve_exact(1 << 30) {
-                Ok(()) => deny("allocated", format!("Got {} bytes.", black_box(block).capacity())),
+            let reserved = block.try_reserve_exact(1 << 30);
+            black_box(&mut block);
+            match reserved {
+                Ok(()) => deny("allocated", "Got a gigabyte."),
                 Err(_) => allow(),
             }
         }
@@ -71,6 +73,9 @@ fn misbehave(how: &str) -> Decision {
             let label = Pair { name: "n".into(), value: "v".into() };
             Decision::Allow(Grant { labels: vec![label; 17], ..Grant::default() })
         }
+        // SAFETY: none; that what is said to be text is not is the point.
+        "not-utf8" => deny("bytes", unsafe { String::from_utf8_unchecked(vec![b'a', 0xff, 0xfe, b'b']) }),
+        "many-permissions" => Decision::Allow(Grant { permissions: vec![String::new(); 100_000], ..Grant::default() }),
         "control-characters" => deny("control", "first\r\nsecond"),
         "bad-code" => deny("Not A Code", "A reason."),
         // Only a fresh instance counts from one.

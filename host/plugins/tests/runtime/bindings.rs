@@ -297,6 +297,7 @@ async fn bindings_survive_a_restart_with_their_secrets_in_a_private_file() {
         hosts: vec!["auth.example".into()],
         key_value_quota: 1024,
         credentials: vec!["archive".into()],
+        ..Grants::default()
     };
     let new = NewBinding {
         version: Some(first.clone()),

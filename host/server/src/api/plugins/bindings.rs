@@ -85,6 +85,10 @@ pub struct LimitsJson {
     /// Bytes that a call may hand out.
     transfer: usize,
     log_lines: u32,
+    /// HTTP requests of one call.
+    outgoing_requests: u32,
+    /// Bytes of the body of such a request, and of its answer.
+    outgoing_body: usize,
 }
 
 /// Limits of a binding's calls. What is absent is as the server's configuration says.
@@ -99,6 +103,10 @@ pub struct SetLimitsJson {
     /// Bytes that a call may hand out, 4 KiB to 16 MiB.
     transfer: Option<usize>,
     log_lines: Option<u32>,
+    /// HTTP requests of one call, up to 64.
+    outgoing_requests: Option<u32>,
+    /// Bytes of the body of such a request and of its answer, up to 16 MiB.
+    outgoing_body: Option<usize>,
 }
 
 /// When the breaker opens. What is absent is 20 failures and 10,000 ms.
@@ -255,8 +263,8 @@ fn to_model(kind: RoomType) -> model::RoomType {
 }
 
 fn to_limits(json: SetLimitsJson) -> BindingLimits {
-    let SetLimitsJson { deadline_ms, memory, transfer, log_lines } = json;
-    BindingLimits { deadline_ms, memory, transfer, log_lines }
+    let SetLimitsJson { deadline_ms, memory, transfer, log_lines, outgoing_requests, outgoing_body } = json;
+    BindingLimits { deadline_ms, memory, transfer, log_lines, outgoing_requests, outgoing_body }
 }
 
 fn to_breaker(json: &SetBreakerJson) -> BreakerSettings {
@@ -273,6 +281,8 @@ fn show(info: BindingInfo) -> BindingJson {
         memory: info.call_limits.memory,
         transfer: info.call_limits.transfer,
         log_lines: info.call_limits.log_lines,
+        outgoing_requests: info.call_limits.outgoing_requests,
+        outgoing_body: info.call_limits.outgoing_body,
     };
     BindingJson {
         interfaces: names(&info.interfaces),
@@ -386,6 +396,7 @@ pub async fn create(State(api): State<Api>, Operator(auth): Operator, json: Json
             hosts: json.hosts,
             key_value_quota: json.key_value_quota,
             credentials: json.credentials,
+            ..Grants::default()
         },
         limits: to_limits(json.limits),
         on_failure: json.on_failure,
