@@ -168,7 +168,8 @@ mod tests {
             assert_eq!(serde_json::to_value(&body).unwrap()["type"], body.kind());
         }
         let mut all = EventBody::KINDS;
-        (kinds.sort(), all.sort());
+        kinds.sort();
+        all.sort();
         assert_eq!(kinds, all);
     }
 }
