@@ -16,6 +16,8 @@ use wasmtime_wasi_http::p2::bindings::LinkOptions;
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpHooks, WasiHttpView};
 
+/// Bytes that a guest may write into a body at a time: the host holds so many of each request, also of one that is never sent.
+const WRITE_SIZE: usize = 64 << 10;
 /// How much later than its call a request would end by itself.
 const AFTER_THE_CALL: Duration = Duration::from_secs(1);
 
@@ -76,6 +78,10 @@ impl WasiHttpHooks for Outgoing {
         };
         let exchange = Exchange { client, log: self.log.clone(), body: self.body, deadline: self.deadline(options) };
         Box::new(exchange.run(request))
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        WRITE_SIZE
     }
 }
 
