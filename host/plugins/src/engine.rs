@@ -12,6 +12,7 @@ use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 
 /// How often running guests are interrupted so that other tasks get their turn.
 const TICK: Duration = Duration::from_millis(5);
@@ -26,8 +27,8 @@ const TABLES_PER_COMPONENT: u32 = 32;
 const KEEP_RESIDENT: usize = 256 << 10;
 
 /// The interfaces of WASI 0.2 that a component may import. Files and environment are there because standard libraries
-/// ask for them, and are empty. There is no network.
-pub(crate) const WASI: [&str; 21] = [
+/// ask for them, and are empty; so do those of Python for sockets, which are closed: there is no network.
+pub(crate) const WASI: [&str; 28] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -48,12 +49,20 @@ pub(crate) const WASI: [&str; 21] = [
     "wasi:random/insecure",
     "wasi:random/insecure-seed",
     "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
     // Types only.
     "flyloft:plugin/types",
 ];
 
 /// The same in words, for messages.
-pub(crate) const AVAILABLE: &str = "wasi:cli, wasi:clocks, wasi:filesystem (empty), wasi:io and wasi:random";
+pub(crate) const AVAILABLE: &str =
+    "wasi:cli, wasi:clocks, wasi:filesystem (empty), wasi:io, wasi:random and wasi:sockets (closed)";
 
 /// Sets up the engine for `config` and starts the thread that lets time pass in it; the thread ends with the engine.
 pub(crate) fn engine(config: &Config) -> Result<Engine, OpenError> {
@@ -114,7 +123,7 @@ impl HasData for Io {
 
 /// Everything that a component can import; see [`WASI`].
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
-    use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
+    use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random, sockets};
     let mut linker = Linker::new(engine);
     let l = &mut linker;
     io::error::add_to_linker::<Sandbox, Io>(l, |t| t.ctx().table)?;
@@ -137,5 +146,12 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
     cli::terminal_stdin::add_to_linker::<Sandbox, WasiCli>(l, Sandbox::cli)?;
     cli::terminal_stdout::add_to_linker::<Sandbox, WasiCli>(l, Sandbox::cli)?;
     cli::terminal_stderr::add_to_linker::<Sandbox, WasiCli>(l, Sandbox::cli)?;
+    sockets::instance_network::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::ip_name_lookup::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::network::add_to_linker::<Sandbox, WasiSockets>(l, &sockets::network::LinkOptions::default(), Sandbox::sockets)?;
+    sockets::tcp::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::tcp_create_socket::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::udp::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::udp_create_socket::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
     Ok(linker)
 }

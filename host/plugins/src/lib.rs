@@ -25,10 +25,12 @@ mod question;
 mod registry;
 mod sandbox;
 mod storage;
+mod trial;
 
 pub use api::{CallLimits, Config, Counters, Decided, Faults, Inspection, Interface, PluginInfo};
 pub use error::{Fault, FaultKind, OpenError, Rejected, RemoveError};
 pub use grants::{Grants, Secret};
+pub use trial::{Trial, TrialError};
 
 use bytes::Bytes;
 use model::{Action, Context, Decision, Denial, OutputModeAnswer, OutputModeRequest};

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, Semaphore};
+use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 /// The built-in plugins, compiled from `plugins/` by the build script.
@@ -232,10 +233,16 @@ impl Registry {
 
 /// Loads a component as an upload would, in an engine of its own.
 pub(crate) async fn check(config: &Config, component: Bytes) -> Result<Inspection, Rejected> {
-    check_size(config, &component)?;
     let config = Config { data_dir: None, max_concurrent_calls: 1, ..config.clone() };
-    let loader = Loader::new(config).map_err(|error| Rejected::Needs { reason: error.to_string() })?;
-    Ok(loader.load(component).await?.inspection)
+    Ok(load_alone(&config, component).await?.0.inspection)
+}
+
+/// Loads a component as an upload would, outside of any registry. Also answers the engine that it was made with.
+pub(crate) async fn load_alone(config: &Config, component: Bytes) -> Result<(Loaded, Engine), Rejected> {
+    check_size(config, &component)?;
+    let loader = Loader::new(config.clone()).map_err(|error| Rejected::Needs { reason: error.to_string() })?;
+    let loaded = loader.load(component).await?;
+    Ok((loaded, loader.linker.engine().clone()))
 }
 
 fn check_size(config: &Config, component: &[u8]) -> Result<(), Rejected> {

@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod plugin;
+
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -35,6 +37,13 @@ pub enum Command {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Write, build and try plugins: the rules of the server.
+    ///
+    /// `flyloft plugin new --lang rust my-policy` makes a project that builds as it is.
+    Plugin {
+        #[command(subcommand)]
+        command: plugin::PluginCommand,
     },
     /// Print the version and what it was built with.
     Version,
