@@ -19,6 +19,7 @@ mod error;
 mod grants;
 mod logs;
 pub mod model;
+pub mod outbound;
 mod permits;
 mod plugin;
 mod question;

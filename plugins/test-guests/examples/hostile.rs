@@ -71,6 +71,9 @@ fn misbehave(how: &str) -> Decision {
             let label = Pair { name: "n".into(), value: "v".into() };
             Decision::Allow(Grant { labels: vec![label; 17], ..Grant::default() })
         }
+        // SAFETY: none; that what is said to be text is not is the point.
+        "not-utf8" => deny("bytes", unsafe { String::from_utf8_unchecked(vec![b'a', 0xff, 0xfe, b'b']) }),
+        "many-permissions" => Decision::Allow(Grant { permissions: vec![String::new(); 100_000], ..Grant::default() }),
         "control-characters" => deny("control", "first\r\nsecond"),
         "bad-code" => deny("Not A Code", "A reason."),
         // Only a fresh instance counts from one.
