@@ -12,11 +12,12 @@ fn main() {
     let plugins = Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("../../plugins");
     let built = guests::build(
         &plugins,
-        &["-p", "flyloft-room-policy", "-p", "flyloft-output-mode"],
-        &["Cargo.toml", "Cargo.lock", ".cargo", "sdk", "room-policy", "output-mode", "../wit"],
+        &["-p", "flyloft-room-policy", "-p", "flyloft-output-mode", "-p", "flyloft-webhook"],
+        &["Cargo.toml", "Cargo.lock", ".cargo", "sdk", "room-policy", "output-mode", "webhook", "../wit"],
         &[
             Guest { artifact: "flyloft_room_policy", name: "room-policy" },
             Guest { artifact: "flyloft_output_mode", name: "output-mode" },
+            Guest { artifact: "flyloft_webhook", name: "webhook" },
         ],
     );
     if let Err(error) = built {

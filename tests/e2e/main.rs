@@ -3,6 +3,7 @@
 
 mod show;
 
+mod authoring;
 mod harness;
 mod hostile;
 mod http;
@@ -16,3 +17,4 @@ mod plugins;
 mod slow;
 mod survival;
 mod timestamps;
+mod webhooks;

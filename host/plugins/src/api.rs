@@ -16,11 +16,22 @@ pub struct CallLimits {
     pub transfer: usize,
     /// Log lines that one call may write; what is more is counted and dropped.
     pub log_lines: u32,
+    /// HTTP requests that one call may make. They end with the call, so its deadline has to leave time for them.
+    pub outgoing_requests: u32,
+    /// Bytes of the body of such a request, and of its answer.
+    pub outgoing_body: usize,
 }
 
 impl Default for CallLimits {
     fn default() -> Self {
-        CallLimits { deadline: Duration::from_millis(50), memory: 64 << 20, transfer: 1 << 20, log_lines: 64 }
+        CallLimits {
+            deadline: Duration::from_millis(50),
+            memory: 64 << 20,
+            transfer: 1 << 20,
+            log_lines: 64,
+            outgoing_requests: 4,
+            outgoing_body: 1 << 20,
+        }
     }
 }
 
@@ -73,16 +84,20 @@ pub struct Decided<T> {
 pub enum Interface {
     RoomPolicy,
     OutputMode,
+    Webhook,
+    VodSource,
 }
 
 impl Interface {
-    pub const ALL: [Interface; 2] = [Interface::RoomPolicy, Interface::OutputMode];
+    pub const ALL: [Interface; 4] = [Interface::RoomPolicy, Interface::OutputMode, Interface::Webhook, Interface::VodSource];
 
-    /// The interface's short name, which is also the name of the built-in plugin that serves it.
+    /// The interface's short name, which is also the name of the built-in plugin that serves it, if there is one.
     pub fn name(self) -> &'static str {
         match self {
             Interface::RoomPolicy => "room-policy",
             Interface::OutputMode => "output-mode",
+            Interface::Webhook => "webhook",
+            Interface::VodSource => "vod-source",
         }
     }
 
@@ -91,6 +106,8 @@ impl Interface {
         match self {
             Interface::RoomPolicy => "flyloft:plugin/room-policy@0.1.0",
             Interface::OutputMode => "flyloft:plugin/output-mode@0.1.0",
+            Interface::Webhook => "flyloft:plugin/webhook@0.1.0",
+            Interface::VodSource => "flyloft:plugin/vod-source@0.1.0",
         }
     }
 }

@@ -3,8 +3,12 @@
 use crate::api::{CallLimits, Interface};
 use crate::error::FaultKind;
 use crate::grants::Grants;
+use crate::imports::{KeyValue, MemoryKeyValue};
 use crate::plugin::{Identity, Loaded, Plugin};
-use crate::question::{OutputModeQuestion, Params, PolicyQuestion, Question};
+use crate::question::{
+    AttemptedQuestion, DeliverQuestion, ListQuestion, OpenQuestion, OutputModeQuestion, PolicyQuestion, Question, ReadQuestion,
+    StatQuestion,
+};
 use crate::sandbox::Sandbox;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -12,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::component::{Instance, TypedFunc};
+use wasmtime::component::{Instance, ResourceTableError, TypedFunc};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -27,6 +31,8 @@ pub(crate) struct Caller {
     pub(crate) limits: CallLimits,
     /// Calls that have used up a tick share these turns, so that loops can't take every thread of the executor.
     pub(crate) turns: Arc<Semaphore>,
+    /// What `wasi:keyvalue` keeps, for all plugins.
+    pub(crate) key_values: Arc<dyn KeyValue>,
 }
 
 /// Asks one plugin.
@@ -38,10 +44,11 @@ pub(crate) async fn ask<Q: Question>(
     question: &Q::Ask,
 ) -> Result<Q::Answer, FaultKind> {
     let started = Instant::now();
-    let mut store = Sandbox::store(&caller.engine, &caller.limits, &plugin.identity, grants, &context.call_id);
-    let result = within_deadline(caller, started, run::<Q>(&mut store, &plugin.loaded, (context, question))).await;
+    let mut store = Sandbox::store(caller, started, &plugin.identity, grants, &context.call_id);
+    let params = Q::params(context, question);
+    let result = within_deadline(caller, started, run::<Q>(&mut store, &plugin.loaded, params)).await;
     let result = match result {
-        Some(Ok(answer)) => Q::check(&answer).map(|()| answer),
+        Some(Ok(answer)) => Q::check(question, &answer, grants).map(|()| answer),
         Some(Err(failure)) => Err(explain(failure, &store, &caller.limits)),
         None => Err(deadline(&caller.limits)),
     };
@@ -58,13 +65,13 @@ enum Failure {
     Call(wasmtime::Error),
 }
 
-async fn run<Q: Question>(store: &mut Store<Sandbox>, loaded: &Loaded, params: Params<'_, Q>) -> Result<Q::Answer, Failure> {
+async fn run<Q: Question>(store: &mut Store<Sandbox>, loaded: &Loaded, params: Q::Params<'_>) -> Result<Q::Answer, Failure> {
     let instance = loaded.pre.instantiate_async(&mut *store).await.map_err(Failure::Start)?;
-    let function = Q::entry(loaded)
+    let function = Q::entry(&loaded.entries)
         .and_then(|entry| instance.get_func(&mut *store, entry))
         .ok_or_else(|| Failure::Start(wasmtime::Error::msg("the function is missing")))?;
     // SAFETY: `rehearse` has checked this function of this component against these types when it was loaded.
-    let function = unsafe { TypedFunc::<Params<'_, Q>, (Q::Answer,)>::new_unchecked(function) };
+    let function = unsafe { TypedFunc::<Q::Params<'_>, (Q::Answer,)>::new_unchecked(function) };
     let (answer,) = function.call_async(&mut *store, params).await.map_err(Failure::Call)?;
     Ok(answer)
 }
@@ -79,17 +86,24 @@ pub(crate) enum Rehearsal {
 pub(crate) async fn rehearse(loaded: &Loaded, engine: &Engine, limits: &CallLimits) -> Result<(), Rehearsal> {
     let identity = Arc::new(Identity::new("(being loaded)", loaded.inspection.digest.clone()));
     let limits = CallLimits { deadline: limits.deadline.max(LOAD_DEADLINE), ..limits.clone() };
-    let caller = Caller { engine: engine.clone(), limits, turns: Arc::new(Semaphore::new(1)) };
-    let limits = &caller.limits;
-    let mut store = Sandbox::store(engine, limits, &identity, &Arc::default(), "load");
+    let key_values = Arc::new(MemoryKeyValue::default());
+    let caller = Caller { engine: engine.clone(), limits, turns: Arc::new(Semaphore::new(1)), key_values };
+    let (limits, started) = (&caller.limits, Instant::now());
+    let mut store = Sandbox::store(&caller, started, &identity, &Arc::default(), "load");
     let start = async { loaded.pre.instantiate_async(&mut store).await.map_err(Failure::Start) };
-    let instance = match within_deadline(&caller, Instant::now(), start).await {
+    let instance = match within_deadline(&caller, started, start).await {
         Some(Ok(instance)) => instance,
         Some(Err(failure)) => return Err(Rehearsal::Start(explain(failure, &store, limits))),
         None => return Err(Rehearsal::Start(deadline(limits))),
     };
     check_types::<PolicyQuestion>(&mut store, loaded, &instance)?;
-    check_types::<OutputModeQuestion>(&mut store, loaded, &instance)
+    check_types::<OutputModeQuestion>(&mut store, loaded, &instance)?;
+    check_types::<DeliverQuestion>(&mut store, loaded, &instance)?;
+    check_types::<AttemptedQuestion>(&mut store, loaded, &instance)?;
+    check_types::<OpenQuestion>(&mut store, loaded, &instance)?;
+    check_types::<StatQuestion>(&mut store, loaded, &instance)?;
+    check_types::<ListQuestion>(&mut store, loaded, &instance)?;
+    check_types::<ReadQuestion>(&mut store, loaded, &instance)
 }
 
 fn check_types<Q: Question>(store: &mut Store<Sandbox>, loaded: &Loaded, instance: &Instance) -> Result<(), Rehearsal> {
@@ -97,10 +111,10 @@ fn check_types<Q: Question>(store: &mut Store<Sandbox>, loaded: &Loaded, instanc
     if !loaded.inspection.interfaces.contains(&Q::INTERFACE) {
         return Ok(());
     }
-    let Some(function) = Q::entry(loaded).and_then(|entry| instance.get_func(&mut *store, entry)) else {
+    let Some(function) = Q::entry(&loaded.entries).and_then(|entry| instance.get_func(&mut *store, entry)) else {
         return failed(format!("it has no function named {:?}", Q::FUNCTION));
     };
-    match function.typed::<Params<'_, Q>, (Q::Answer,)>(&*store) {
+    match function.typed::<Q::Params<'_>, (Q::Answer,)>(&*store) {
         Ok(_) => Ok(()),
         Err(error) => failed(format!("{}: {error:#}", Q::FUNCTION)),
     }
@@ -182,10 +196,14 @@ fn explain(failure: Failure, store: &Store<Sandbox>, limits: &CallLimits) -> Fau
             trap => FaultKind::Trap { reason: trap_reason(trap, &error, sandbox) },
         };
     }
+    if error.downcast_ref::<ResourceTableError>().is_some() {
+        let reason = "it holds too many handles (requests, streams, swaps) at a time; drop those that it no longer needs";
+        return FaultKind::Trap { reason: reason.to_owned() };
+    }
     let reason = format!("{error:#}");
     if reason.contains("too much data is being copied") {
         let problem = format!("is larger than the {} bytes that a call may hand out at a time", limits.transfer);
-        return FaultKind::InvalidAnswer { field: "the answer (or one of its log lines)".to_owned(), problem };
+        return FaultKind::InvalidAnswer { field: "the answer (or what it gave to one of its imports)".to_owned(), problem };
     }
     if starting {
         return FaultKind::Incompatible { reason };

@@ -84,7 +84,7 @@ pub enum Rejected {
     #[error("the component is damaged or uses a feature that this server does not support: {reason}")]
     Invalid { reason: String },
     #[error(
-        "the component imports what a plugin does not get: {}; a plugin may import {available} (of WASI 0.2) and nothing else",
+        "the component imports what a plugin does not get: {}; a plugin may import {available}, and nothing else",
         names.join(", ")
     )]
     Imports { names: Vec<String>, available: &'static str },

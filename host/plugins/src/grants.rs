@@ -15,6 +15,9 @@ pub struct Grants {
     pub hosts: Vec<String>,
     /// Bytes of names and values that `wasi:keyvalue` may keep for this binding; 0 grants no store.
     pub key_value_quota: u64,
+    /// Which part of the [`crate::KeyValue`] store is this binding's; no two bindings have the same unless they are to
+    /// share it.
+    pub key_value_namespace: String,
     /// Names of object-store credentials that plans of `vod-source` may name.
     pub credentials: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! The plugin runtime of Flyloft: asks sandboxed WebAssembly components who may do what and which outputs a stream
-//! gets. Every call runs in a fresh sandbox with a deadline and a memory limit, and costs microseconds.
+//! The plugin runtime of Flyloft: asks sandboxed WebAssembly components who may do what, which outputs a stream gets,
+//! whom to tell of an event, and where the bytes of a VOD file are. Every call runs in a fresh sandbox with a deadline and a memory limit, and costs microseconds.
 //!
 //! The built-in rules are such components too; the host has no other copy of them. An uploaded component replaces a
 //! built-in one by taking its name, or stands in front of it under a name of its own.
@@ -8,15 +8,20 @@
 //! |---|---|---|
 //! | `room-policy` | denied, code `no-opinion` | [`Fault`]: the action is refused |
 //! | `output-mode` | [`model::OutputModeAnswer::Abstain`]: the App's default | the rest of the chain is asked; when it has no answer either, [`Fault`]: the App's default |
+//! | `webhook`, planning | nothing is sent | [`Fault`]: it is asked again later |
+//! | `webhook`, after an attempt | | [`Fault`]: the delivery is tried again |
+//! | `vod-source` | [`model::SourceError::NotMine`]: there is no such source | [`Fault`]: the URI can't be opened |
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod api;
+mod asking;
 mod call;
 mod counters;
 mod engine;
 mod error;
 mod grants;
+mod imports;
 mod logs;
 pub mod model;
 pub mod outbound;
@@ -31,6 +36,7 @@ mod trial;
 pub use api::{CallLimits, Config, Counters, Decided, Faults, Inspection, Interface, PluginInfo};
 pub use error::{Fault, FaultKind, OpenError, Rejected, RemoveError};
 pub use grants::{Grants, Secret};
+pub use imports::{KeyValue, KeyValueAnswer, KeyValueError, MemoryKeyValue, Versioned};
 pub use trial::{Trial, TrialError};
 
 use bytes::Bytes;
@@ -55,11 +61,19 @@ impl Plugins {
     /// When the engine can't be set up, the directory can't be used, or an uploaded plugin can't be loaded any more:
     /// then going on without it would silently loosen the rules.
     pub fn open(config: Config) -> Result<Plugins, OpenError> {
+        Plugins::open_with(config, Arc::new(MemoryKeyValue::default()))
+    }
+
+    /// As [`Plugins::open`], with what keeps the values of `wasi:keyvalue`.
+    ///
+    /// # Errors
+    /// As [`Plugins::open`].
+    pub fn open_with(config: Config, key_values: Arc<dyn KeyValue>) -> Result<Plugins, OpenError> {
         let failed = |reason: String| OpenError::Engine { reason };
         // On a thread of its own, because a runtime can't be entered twice on one.
         let opening = std::thread::Builder::new().name("plugins-open".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            runtime.map_err(|error| failed(error.to_string()))?.block_on(Registry::open(config))
+            runtime.map_err(|error| failed(error.to_string()))?.block_on(Registry::open(config, key_values))
         });
         let opening = opening.map_err(|error| failed(error.to_string()))?;
         match opening.join() {
@@ -126,8 +140,16 @@ impl Plugins {
     /// # Errors
     /// [`Rejected`] says what the component lacks; nothing was changed then.
     pub async fn put(&self, name: &str, component: Bytes) -> Result<PluginInfo, Rejected> {
+        self.put_with(name, component, Grants::default()).await
+    }
+
+    /// As [`Plugins::put`], with what the plugin is granted until the server stops.
+    ///
+    /// # Errors
+    /// As [`Plugins::put`].
+    pub async fn put_with(&self, name: &str, component: Bytes, grants: Grants) -> Result<PluginInfo, Rejected> {
         let (registry, name) = (Arc::clone(&self.0), name.to_owned());
-        whole(async move { registry.put(&name, component).await }).await
+        whole(async move { registry.put(&name, component, grants).await }).await
     }
 
     /// Takes an uploaded plugin away; under a built-in plugin's name the built-in one is back at the next call.
@@ -163,7 +185,17 @@ impl Plugins {
     }
 
     async fn ask<Q: Question>(&self, plugin: &Plugin, context: &Context, ask: &Q::Ask) -> Result<Q::Answer, Fault> {
-        call::ask::<Q>(&self.0.caller, plugin, &plugin.grants, context, ask).await.map_err(|kind| fault(plugin, context, kind))
+        self.ask_with::<Q>(plugin, &plugin.grants, context, ask).await
+    }
+
+    async fn ask_with<Q: Question>(
+        &self,
+        plugin: &Plugin,
+        grants: &Arc<Grants>,
+        context: &Context,
+        ask: &Q::Ask,
+    ) -> Result<Q::Answer, Fault> {
+        call::ask::<Q>(&self.0.caller, plugin, grants, context, ask).await.map_err(|kind| fault(plugin, context, kind))
     }
 }
 

@@ -7,11 +7,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::Level;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// Bytes of a line that are logged.
 const MAX_LINE: usize = 1024;
+/// Bytes of a context that are logged.
+const MAX_CONTEXT: usize = 64;
 /// Lines of all calls of a plugin that are logged in a second.
 const LINES_PER_SECOND: u32 = 100;
 /// Bytes that a guest may write at a time.
@@ -81,30 +84,59 @@ impl GuestLog {
         (!words.is_empty()).then(|| words.to_owned())
     }
 
+    /// A line with a level and a context, which groups lines that belong together.
+    pub(crate) fn message(&self, level: Level, context: &str, message: &str) {
+        if !self.admit() {
+            return;
+        }
+        let (context, message) = (shortened(context, MAX_CONTEXT), shortened(message, MAX_LINE));
+        let (plugin, call) = (&self.0.identity.name, &self.0.call);
+        // The macro wants the level as a constant.
+        macro_rules! log {
+            ($level:expr) => {
+                tracing::event!(target: "plugin", $level, %plugin, %call, context, "{message}")
+            };
+        }
+        match level {
+            Level::TRACE => log!(Level::TRACE),
+            Level::DEBUG => log!(Level::DEBUG),
+            Level::INFO => log!(Level::INFO),
+            Level::WARN => log!(Level::WARN),
+            Level::ERROR => log!(Level::ERROR),
+        }
+    }
+
+    /// Whether one more line may be logged; counts it among the dropped ones if not.
+    fn admit(&self) -> bool {
+        let identity = &self.0.identity;
+        let mut state = self.state();
+        let left = state.lines_left;
+        state.lines_left = left.saturating_sub(1);
+        if left > 0 && identity.log_rate.admit(second()) {
+            return true;
+        }
+        // Said once for each thousand, or a chatty plugin would fill the log with complaints about itself.
+        let before = identity.log_rate.drop_line();
+        if before.is_multiple_of(1000) {
+            tracing::warn!(
+                target: "plugin", plugin = %identity.name, call = %self.0.call, dropped = before + 1,
+                "the plugin writes too many log lines; some are dropped"
+            );
+        }
+        false
+    }
+
     fn line(&self, stream: &'static str, line: &[u8]) {
         let line = harmless(line);
         if line.is_empty() {
             return;
         }
-        let identity = &self.0.identity;
-        let mut state = self.state();
-        let left = state.lines_left;
-        state.lines_left = left.saturating_sub(1);
-        let admitted = left > 0 && identity.log_rate.admit(second());
-        if admitted {
-            tracing::info!(target: "plugin", plugin = %identity.name, call = %self.0.call, stream, "{line}");
-        } else {
-            // Said once for each thousand, or a chatty plugin would fill the log with complaints about itself.
-            let before = identity.log_rate.drop_line();
-            if before.is_multiple_of(1000) {
-                tracing::warn!(
-                    target: "plugin", plugin = %identity.name, call = %self.0.call, dropped = before + 1,
-                    "the plugin writes too many log lines; some are dropped"
-                );
-            }
+        if self.admit() {
+            tracing::info!(target: "plugin", plugin = %self.0.identity.name, call = %self.0.call, stream, "{line}");
         }
         // A Rust guest ends its last words with advice that does not apply here.
         if stream == "stderr" && !line.starts_with("note: run with `RUST_BACKTRACE") {
+            let mut state = self.state();
             state.last_words.swap(0, 1);
             state.last_words[1] = line;
         }
@@ -126,6 +158,14 @@ fn harmless(line: &[u8]) -> String {
         if c.is_control() { clean.extend(c.escape_default()) } else { clean.push(c) }
     }
     clean
+}
+
+/// At most so many bytes of a text, in one line.
+fn shortened(text: &str, most: usize) -> String {
+    match text.len() <= most {
+        true => harmless(text.as_bytes()),
+        false => harmless(text.as_bytes().get(..most).unwrap_or_default()) + "...",
+    }
 }
 
 /// The guest's end of the log: cuts what it writes into lines.

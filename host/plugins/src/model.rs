@@ -3,6 +3,13 @@
 //!
 //! All times are milliseconds since the Unix epoch, bit rates are bits per second and durations are milliseconds.
 
+mod bytes_text;
+mod vod_source;
+mod webhook;
+
+pub use vod_source::*;
+pub use webhook::*;
+
 use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentType, Lift, Lower};
 

@@ -122,6 +122,13 @@ pub struct Client {
     tls: Option<Arc<ClientConfig>>,
 }
 
+/// What becomes of an answer whose body is longer than it may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TooLong {
+    Fails,
+    IsCut,
+}
+
 /// A request's host, taken apart.
 struct Target {
     /// As errors name it: `host` or `host:port`.
@@ -157,22 +164,40 @@ impl Client {
     /// # Errors
     /// When the request is not let out, or there is no whole answer within the limits.
     pub async fn send(&self, request: Request<Bytes>, limits: Limits) -> Result<Response<Bytes>, Error> {
+        self.send_within(request, limits, TooLong::Fails).await
+    }
+
+    /// As [`Client::send`], for those who want the status: of a body that is too long, the beginning is returned.
+    ///
+    /// # Errors
+    /// As [`Client::send`], without [`Error::TooLarge`].
+    pub async fn send_and_cut(&self, request: Request<Bytes>, limits: Limits) -> Result<Response<Bytes>, Error> {
+        self.send_within(request, limits, TooLong::IsCut).await
+    }
+
+    async fn send_within(&self, request: Request<Bytes>, limits: Limits, long: TooLong) -> Result<Response<Bytes>, Error> {
         let target = Target::of(request.uri())?;
         self.rules.check_host(&target.host, target.port).map_err(|reason| target.refused(reason))?;
         let request = prepared(request)?;
         let ms = u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX);
-        match tokio::time::timeout(limits.deadline, self.exchange(&target, request, limits)).await {
+        match tokio::time::timeout(limits.deadline, self.exchange(&target, request, limits, long)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Deadline { host: target.shown, ms }),
         }
     }
 
-    async fn exchange(&self, target: &Target, request: Request<Full<Bytes>>, limits: Limits) -> Result<Response<Bytes>, Error> {
+    async fn exchange(
+        &self,
+        target: &Target,
+        request: Request<Full<Bytes>>,
+        limits: Limits,
+        long: TooLong,
+    ) -> Result<Response<Bytes>, Error> {
         let started = Instant::now();
         let addresses = self.addresses(target).await?;
         let socket = connect(target, &addresses, limits.deadline.saturating_sub(started.elapsed())).await?;
         if !target.secure {
-            return talk(target, socket, request, limits.max_body).await;
+            return talk(target, socket, request, limits.max_body, long).await;
         }
         let failed = |reason: String| Error::Tls { host: target.shown.clone(), reason };
         let config = match &self.tls {
@@ -184,7 +209,7 @@ impl Client {
             Host::Address(address) => ServerName::from(*address),
         };
         let socket = TlsConnector::from(config).connect(name, socket).await.map_err(|error| failed(error.to_string()))?;
-        talk(target, socket, request, limits.max_body).await
+        talk(target, socket, request, limits.max_body, long).await
     }
 
     /// Resolves once; every address must be allowed, and only these are connected to.
@@ -289,7 +314,13 @@ async fn connect(target: &Target, addresses: &[IpAddr], mut left: Duration) -> R
 }
 
 /// One request and its answer. The connection is driven here, so that it ends when nobody waits any more.
-async fn talk<S>(target: &Target, socket: S, request: Request<Full<Bytes>>, max_body: usize) -> Result<Response<Bytes>, Error>
+async fn talk<S>(
+    target: &Target,
+    socket: S,
+    request: Request<Full<Bytes>>,
+    max_body: usize,
+    long: TooLong,
+) -> Result<Response<Bytes>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -302,7 +333,7 @@ where
         .map_err(failed)?;
     let mut exchange = pin!(async {
         let (parts, body) = sender.send_request(request).await.map_err(failed)?.into_parts();
-        Ok(Response::from_parts(parts, collect(target, body, max_body).await?))
+        Ok(Response::from_parts(parts, collect(target, body, max_body, long).await?))
     });
     tokio::select! {
         answer = &mut exchange => answer,
@@ -311,19 +342,23 @@ where
     }
 }
 
-async fn collect(target: &Target, mut body: Incoming, limit: usize) -> Result<Bytes, Error> {
+async fn collect(target: &Target, mut body: Incoming, limit: usize, long: TooLong) -> Result<Bytes, Error> {
     let too_large = || Error::TooLarge { host: target.shown.clone(), limit };
-    if body.size_hint().lower() > limit as u64 {
+    if body.size_hint().lower() > limit as u64 && long == TooLong::Fails {
         return Err(too_large());
     }
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Error::Protocol { host: target.shown.clone(), reason: explained(&error) })?;
         let Ok(data) = frame.into_data() else { continue };
-        if data.len() > limit.saturating_sub(whole.len()) {
-            return Err(too_large());
+        let room = limit.saturating_sub(whole.len());
+        whole.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            match long {
+                TooLong::Fails => return Err(too_large()),
+                TooLong::IsCut => break,
+            }
         }
-        whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())
 }

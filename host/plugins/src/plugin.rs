@@ -4,11 +4,14 @@
 use crate::api::{CallLimits, Inspection, Interface, PluginInfo};
 use crate::call;
 use crate::counters::Tally;
-use crate::engine::{AVAILABLE, WASI};
 use crate::error::{FaultKind, Rejected};
 use crate::grants::Grants;
+use crate::imports::{AVAILABLE, is_available};
 use crate::logs::LogRate;
-use crate::question::{OutputModeQuestion, PolicyQuestion, Question};
+use crate::question::{
+    AttemptedQuestion, DeliverQuestion, ListQuestion, OpenQuestion, OutputModeQuestion, PolicyQuestion, Question, ReadQuestion,
+    StatQuestion,
+};
 use crate::sandbox::Sandbox;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -39,9 +42,35 @@ impl Identity {
 /// A component that is ready to be instantiated, not yet under a name.
 pub(crate) struct Loaded {
     pub(crate) pre: InstancePre<Sandbox>,
-    pub(crate) policy: Option<ComponentExportIndex>,
-    pub(crate) output_mode: Option<ComponentExportIndex>,
+    pub(crate) entries: Entries,
     pub(crate) inspection: Inspection,
+}
+
+/// Where the functions of the contract are in a component; None where it does not have them.
+pub(crate) struct Entries {
+    pub(crate) decide: Option<ComponentExportIndex>,
+    pub(crate) resolve: Option<ComponentExportIndex>,
+    pub(crate) deliver: Option<ComponentExportIndex>,
+    pub(crate) attempted: Option<ComponentExportIndex>,
+    pub(crate) open: Option<ComponentExportIndex>,
+    pub(crate) stat: Option<ComponentExportIndex>,
+    pub(crate) list: Option<ComponentExportIndex>,
+    pub(crate) read: Option<ComponentExportIndex>,
+}
+
+impl Entries {
+    fn of(component: &Component) -> Entries {
+        Entries {
+            decide: entry::<PolicyQuestion>(component),
+            resolve: entry::<OutputModeQuestion>(component),
+            deliver: entry::<DeliverQuestion>(component),
+            attempted: entry::<AttemptedQuestion>(component),
+            open: entry::<OpenQuestion>(component),
+            stat: entry::<StatQuestion>(component),
+            list: entry::<ListQuestion>(component),
+            read: entry::<ReadQuestion>(component),
+        }
+    }
 }
 
 /// A loaded plugin.
@@ -57,7 +86,13 @@ pub(crate) struct Plugin {
 
 impl Plugin {
     /// Puts a loaded component under a name.
-    pub(crate) fn new(name: &str, loaded: Loaded, built_in: bool, loaded_at: SystemTime) -> Result<Plugin, Rejected> {
+    pub(crate) fn new(
+        name: &str,
+        loaded: Loaded,
+        grants: Arc<Grants>,
+        built_in: bool,
+        loaded_at: SystemTime,
+    ) -> Result<Plugin, Rejected> {
         let exported = &loaded.inspection.interfaces;
         let serves = match Interface::ALL.into_iter().find(|interface| interface.name() == name) {
             Some(interface) if exported.contains(&interface) => vec![interface],
@@ -69,7 +104,7 @@ impl Plugin {
         Ok(Plugin {
             identity: Arc::new(Identity::new(name, loaded.inspection.digest.clone())),
             loaded,
-            grants: Arc::default(),
+            grants,
             serves,
             built_in,
             loaded_at,
@@ -160,13 +195,12 @@ pub(crate) async fn load(
         .exports(engine)
         .map(|(name, export)| (name.to_owned(), matches!(export.ty, ComponentItem::ComponentInstance(_))))
         .collect();
-    let policy = entry::<PolicyQuestion>(&component);
-    let output_mode = entry::<OutputModeQuestion>(&component);
+    let entries = Entries::of(&component);
     let interfaces = check_exports(&component, &exports)?;
     let pre = linker
         .instantiate_pre(&component)
         .map_err(|error| Rejected::Types { interface: "its imports".to_owned(), reason: format!("{error:#}") })?;
-    let loaded = Loaded { pre, policy, output_mode, inspection: Inspection { digest, size: size as u64, interfaces, imports } };
+    let loaded = Loaded { pre, entries, inspection: Inspection { digest, size: size as u64, interfaces, imports } };
     match call::rehearse(&loaded, engine, limits).await {
         Ok(()) => Ok(loaded),
         Err(call::Rehearsal::Types { interface, reason }) => {
@@ -184,12 +218,7 @@ fn entry<Q: Question>(component: &Component) -> Option<ComponentExportIndex> {
 }
 
 fn check_imports(imports: &[String]) -> Result<(), Rejected> {
-    let known = |name: &str| {
-        let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-        let expected = if interface.starts_with("wasi:") { "0.2." } else { "0.1." };
-        WASI.contains(&interface) && version.starts_with(expected)
-    };
-    let mut names: Vec<String> = imports.iter().filter(|name| !known(name)).cloned().collect();
+    let mut names: Vec<String> = imports.iter().filter(|name| !is_available(name)).cloned().collect();
     if names.is_empty() {
         return Ok(());
     }

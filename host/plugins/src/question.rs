@@ -1,23 +1,37 @@
 //! The questions that plugins are asked, one per interface: which function, which types, which answers are valid.
 
+mod checks;
+mod vod_source;
+mod webhook;
+
+pub(crate) use vod_source::{ListQuestion, OpenQuestion, ReadQuestion, StatQuestion};
+pub(crate) use webhook::{AttemptedQuestion, DeliverQuestion};
+
 use crate::api::Interface;
 use crate::error::FaultKind;
+use crate::grants::Grants;
 use crate::model::{Action, Context, Decision, OutputModeAnswer, OutputModeRequest, Pair};
-use crate::plugin::Loaded;
-use wasmtime::component::{ComponentExportIndex, ComponentType, Lift, Lower};
+use crate::plugin::Entries;
+use checks::{code, count, text};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, Lift, Lower};
 
 /// A question of the contract.
 pub(crate) trait Question {
-    type Ask: Lower + ComponentType + Sync;
+    type Ask: Sync;
+    /// The parameters of the function, borrowed from the context and the question.
+    type Params<'a>: ComponentNamedList + Lower + Send + Sync;
     type Answer: Lift + ComponentType + Send + Sync + 'static;
     const INTERFACE: Interface;
     const FUNCTION: &'static str;
 
     /// Where the question's function is in a component that answers it.
-    fn entry(loaded: &Loaded) -> Option<&ComponentExportIndex>;
+    fn entry(entries: &Entries) -> Option<&ComponentExportIndex>;
 
-    /// Checks an answer against the contract's limits; strings and lists are otherwise as long as the guest likes.
-    fn check(answer: &Self::Answer) -> Result<(), FaultKind>;
+    fn params<'a>(context: &'a Context, ask: &'a Self::Ask) -> Self::Params<'a>;
+
+    /// Checks an answer against the contract's limits and the plugin's grants; strings and lists are otherwise as long as
+    /// the guest likes.
+    fn check(ask: &Self::Ask, answer: &Self::Answer, grants: &Grants) -> Result<(), FaultKind>;
 
     /// Whether the plugin has no opinion.
     fn abstains(answer: &Self::Answer) -> bool;
@@ -28,15 +42,20 @@ pub(crate) struct PolicyQuestion;
 
 impl Question for PolicyQuestion {
     type Ask = Action;
+    type Params<'a> = (&'a Context, &'a Action);
     type Answer = Decision;
     const INTERFACE: Interface = Interface::RoomPolicy;
     const FUNCTION: &'static str = "decide";
 
-    fn entry(loaded: &Loaded) -> Option<&ComponentExportIndex> {
-        loaded.policy.as_ref()
+    fn entry(entries: &Entries) -> Option<&ComponentExportIndex> {
+        entries.decide.as_ref()
     }
 
-    fn check(answer: &Decision) -> Result<(), FaultKind> {
+    fn params<'a>(context: &'a Context, ask: &'a Action) -> Self::Params<'a> {
+        (context, ask)
+    }
+
+    fn check(_ask: &Action, answer: &Decision, _grants: &Grants) -> Result<(), FaultKind> {
         match answer {
             Decision::Abstain => Ok(()),
             Decision::Deny(denial) => {
@@ -67,15 +86,20 @@ pub(crate) struct OutputModeQuestion;
 
 impl Question for OutputModeQuestion {
     type Ask = OutputModeRequest;
+    type Params<'a> = (&'a Context, &'a OutputModeRequest);
     type Answer = OutputModeAnswer;
     const INTERFACE: Interface = Interface::OutputMode;
     const FUNCTION: &'static str = "resolve";
 
-    fn entry(loaded: &Loaded) -> Option<&ComponentExportIndex> {
-        loaded.output_mode.as_ref()
+    fn entry(entries: &Entries) -> Option<&ComponentExportIndex> {
+        entries.resolve.as_ref()
     }
 
-    fn check(answer: &OutputModeAnswer) -> Result<(), FaultKind> {
+    fn params<'a>(context: &'a Context, ask: &'a OutputModeRequest) -> Self::Params<'a> {
+        (context, ask)
+    }
+
+    fn check(_ask: &OutputModeRequest, answer: &OutputModeAnswer, _grants: &Grants) -> Result<(), FaultKind> {
         match answer {
             OutputModeAnswer::Abstain => Ok(()),
             OutputModeAnswer::Refuse(reason) => text("refuse", reason, 1, 1024),
@@ -91,40 +115,6 @@ impl Question for OutputModeQuestion {
     }
 }
 
-/// The parameters of the question's function, borrowed.
-pub(crate) type Params<'a, Q> = (&'a Context, &'a <Q as Question>::Ask);
-
-fn invalid(field: &str, problem: String) -> Result<(), FaultKind> {
-    Err(FaultKind::InvalidAnswer { field: field.to_owned(), problem })
-}
-
-/// Text that goes into logs, protocols and pages: of limited length, without control characters.
-fn text(field: &str, text: &str, least: usize, most: usize) -> Result<(), FaultKind> {
-    if text.len() < least || text.len() > most {
-        return invalid(field, format!("has {} bytes, and {least} to {most} are allowed", text.len()));
-    }
-    match text.char_indices().find(|(_, c)| c.is_control()) {
-        Some((at, c)) => invalid(field, format!("has the control character {:?} at byte {at}", c)),
-        None => Ok(()),
-    }
-}
-
-fn code(field: &str, code: &str) -> Result<(), FaultKind> {
-    text(field, code, 1, 64)?;
-    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    if code.split('-').all(word) {
-        return Ok(());
-    }
-    invalid(field, format!("is {code:?}, and lower-case words joined by hyphens are allowed, such as \"not-live\""))
-}
-
-fn count(field: &str, count: usize, most: usize) -> Result<(), FaultKind> {
-    if count > most {
-        return invalid(field, format!("has {count} entries, and at most {most} are allowed"));
-    }
-    Ok(())
-}
-
 fn label(label: &Pair) -> Result<(), FaultKind> {
     text("allow.labels.name", &label.name, 1, 64)?;
     text("allow.labels.value", &label.value, 0, 256)
@@ -133,10 +123,27 @@ fn label(label: &Pair) -> Result<(), FaultKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Denial, Grant, OutputMode, Outputs};
+    use crate::model::{Connection, Denial, Grant, Member, OutputMode, Outputs, Protocol, PushOutRequest};
 
-    fn field<Q: Question>(answer: Q::Answer) -> Option<String> {
-        match Q::check(&answer) {
+    fn action() -> Action {
+        Action::PushOut(PushOutRequest { room: None, stream: "s".into(), target: "rtmp://a.example".into() })
+    }
+
+    fn request() -> OutputModeRequest {
+        let remote_ip = "192.0.2.7".into();
+        OutputModeRequest {
+            connection: Connection { protocol: Protocol::Rtmp, remote_ip, user_agent: None, parameters: vec![] },
+            member: Member { id: "m".into(), app_user_id: "u".into(), name: None },
+            room: None,
+            stream: "s".into(),
+            url_mode: None,
+            key_mode: None,
+            transcoding_profile: None,
+        }
+    }
+
+    fn field<Q: Question>(ask: Q::Ask, answer: Q::Answer) -> Option<String> {
+        match Q::check(&ask, &answer, &Grants::default()) {
             Ok(()) => None,
             Err(FaultKind::InvalidAnswer { field, .. }) => Some(field),
             Err(other) => panic!("{other}"),
@@ -146,7 +153,7 @@ mod tests {
     fn grant(change: impl FnOnce(&mut Grant)) -> Option<String> {
         let mut grant = Grant::default();
         change(&mut grant);
-        field::<PolicyQuestion>(Decision::Allow(grant))
+        field::<PolicyQuestion>(action(), Decision::Allow(grant))
     }
 
     fn pair(name: usize, value: usize) -> Pair {
@@ -170,7 +177,7 @@ mod tests {
     #[test]
     fn a_denial_has_a_code_and_a_reason() {
         let denial = |code: &str, reason: &str| {
-            field::<PolicyQuestion>(Decision::Deny(Denial { code: code.into(), reason: reason.into() }))
+            field::<PolicyQuestion>(action(), Decision::Deny(Denial { code: code.into(), reason: reason.into() }))
         };
         assert_eq!(denial("not-live", "The room is not live."), None);
         for code in ["", "Not-live", "not live", "-live", "not--live", &"x".repeat(65)] {
@@ -183,12 +190,12 @@ mod tests {
 
     #[test]
     fn an_output_mode_answer_is_limited() {
-        let refuse = |reason: String| field::<OutputModeQuestion>(OutputModeAnswer::Refuse(reason));
+        let refuse = |reason: String| field::<OutputModeQuestion>(request(), OutputModeAnswer::Refuse(reason));
         assert_eq!(refuse("Not known.".into()), None);
         assert_eq!(refuse("x".repeat(1025)).as_deref(), Some("refuse"));
         let outputs = Outputs { mode: OutputMode::Cmaf, transcoding_profile: Some(String::new()) };
         assert_eq!(
-            field::<OutputModeQuestion>(OutputModeAnswer::UseOutputs(outputs)).as_deref(),
+            field::<OutputModeQuestion>(request(), OutputModeAnswer::UseOutputs(outputs)).as_deref(),
             Some("use-outputs.transcoding-profile")
         );
     }

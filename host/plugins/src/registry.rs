@@ -3,10 +3,12 @@
 use crate::api::{Config, Inspection, Interface, PluginInfo};
 use crate::call::Caller;
 use crate::error::{OpenError, Rejected, RemoveError};
+use crate::grants::Grants;
+use crate::imports::KeyValue;
 use crate::plugin::{Loaded, Plugin, check_kind, check_name, compile, digest, load};
 use crate::sandbox::Sandbox;
 use crate::storage::{Entry, Index, Storage, StorageError};
-use crate::{engine, permits::Permits};
+use crate::{engine, imports, permits::Permits};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -17,15 +19,18 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 /// The built-in plugins, compiled from `plugins/` by the build script.
-const BUILT_IN: [(Interface, &[u8]); 2] = [
+const BUILT_IN: [(Interface, &[u8]); 3] = [
     (Interface::RoomPolicy, include_bytes!(concat!(env!("OUT_DIR"), "/room-policy.wasm"))),
     (Interface::OutputMode, include_bytes!(concat!(env!("OUT_DIR"), "/output-mode.wasm"))),
+    (Interface::Webhook, include_bytes!(concat!(env!("OUT_DIR"), "/webhook.wasm"))),
 ];
 
 /// A snapshot of the plugins. A call keeps the one that it began with.
 pub(crate) struct Chains {
     pub(crate) policy: Vec<Arc<Plugin>>,
     pub(crate) output_mode: Vec<Arc<Plugin>>,
+    pub(crate) webhook: Vec<Arc<Plugin>>,
+    pub(crate) vod_source: Vec<Arc<Plugin>>,
     all: BTreeMap<String, Arc<Plugin>>,
 }
 
@@ -37,7 +42,13 @@ impl Chains {
             let (last, first): (Vec<_>, Vec<_>) = serving.cloned().partition(|plugin| plugin.identity.name == interface.name());
             first.into_iter().chain(last).collect()
         };
-        Chains { policy: chain(Interface::RoomPolicy), output_mode: chain(Interface::OutputMode), all }
+        Chains {
+            policy: chain(Interface::RoomPolicy),
+            output_mode: chain(Interface::OutputMode),
+            webhook: chain(Interface::Webhook),
+            vod_source: chain(Interface::VodSource),
+            all,
+        }
     }
 }
 
@@ -62,7 +73,7 @@ struct Loader {
 impl Loader {
     fn new(config: Config) -> Result<Loader, OpenError> {
         let engine = engine::engine(&config)?;
-        let linker = engine::linker(&engine).map_err(|error| OpenError::Engine { reason: format!("{error:#}") })?;
+        let linker = imports::linker(&engine).map_err(|error| OpenError::Engine { reason: format!("{error:#}") })?;
         let storage = match &config.data_dir {
             Some(dir) => Some(Arc::new(Storage::open(dir, engine::compatibility(&engine))?)),
             None => None,
@@ -98,7 +109,7 @@ impl Loader {
 
 impl Registry {
     /// Loads the built-in plugins and those that were uploaded earlier.
-    pub(crate) async fn open(config: Config) -> Result<Registry, OpenError> {
+    pub(crate) async fn open(config: Config, key_values: Arc<dyn KeyValue>) -> Result<Registry, OpenError> {
         let loader = Loader::new(config)?;
         let now = SystemTime::now();
         let mut built_in = Vec::new();
@@ -106,7 +117,7 @@ impl Registry {
             let name = interface.name();
             let failed = |source| OpenError::BuiltIn { name, source: Box::new(source) };
             let loaded = loader.load(Bytes::from_static(bytes)).await.map_err(failed)?;
-            built_in.push(Arc::new(Plugin::new(name, loaded, true, now).map_err(failed)?));
+            built_in.push(Arc::new(Plugin::new(name, loaded, Arc::default(), true, now).map_err(failed)?));
         }
         let mut all: BTreeMap<String, Arc<Plugin>> =
             built_in.iter().map(|plugin| (plugin.identity.name.clone(), Arc::clone(plugin))).collect();
@@ -123,7 +134,7 @@ impl Registry {
                 let bytes = storage.read_component(&entry.digest, loader.config.max_component_size).map_err(rejected);
                 let loaded = loader.load(bytes.map_err(failed)?.into()).await.map_err(failed)?;
                 let uploaded_at = SystemTime::UNIX_EPOCH + Duration::from_millis(entry.uploaded_at);
-                let plugin = Plugin::new(name, loaded, false, uploaded_at).map_err(failed)?;
+                let plugin = Plugin::new(name, loaded, Arc::default(), false, uploaded_at).map_err(failed)?;
                 all.insert(name.clone(), Arc::new(plugin));
             }
             storage.prune(&used(&all, &built_in));
@@ -134,6 +145,7 @@ impl Registry {
                 engine: loader.linker.engine().clone(),
                 limits: loader.config.limits.clone(),
                 turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+                key_values,
             },
             permits: Permits::new(loader.config.max_concurrent_calls, loader.config.max_waiting_calls),
             chains: ArcSwap::from_pointee(Chains::new(all)),
@@ -157,7 +169,7 @@ impl Registry {
     }
 
     /// Adds or replaces a plugin.
-    pub(crate) async fn put(&self, name: &str, component: Bytes) -> Result<PluginInfo, Rejected> {
+    pub(crate) async fn put(&self, name: &str, component: Bytes, grants: Grants) -> Result<PluginInfo, Rejected> {
         check_name(name)?;
         check_size(&self.loader.config, &component)?;
         let mut index = self.index.lock().await;
@@ -170,7 +182,7 @@ impl Registry {
         let uploaded_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let uploaded_at = u64::try_from(uploaded_at).unwrap_or(u64::MAX);
         let loaded_at = SystemTime::UNIX_EPOCH + Duration::from_millis(uploaded_at);
-        let plugin = Arc::new(Plugin::new(name, loaded, false, loaded_at)?);
+        let plugin = Arc::new(Plugin::new(name, loaded, Arc::new(grants), false, loaded_at)?);
         let digest = plugin.identity.digest.clone();
         let mut changed = index.clone();
         changed.plugins.insert(name.to_owned(), Entry { digest: digest.clone(), uploaded_at });

@@ -77,6 +77,21 @@ pub enum EventBody {
 }
 
 impl EventBody {
+    /// The words of all kinds.
+    pub const KINDS: [&str; 11] = [
+        "member.created",
+        "streamKey.stateChanged",
+        "streamKey.replaced",
+        "videoRoom.created",
+        "videoRoom.updated",
+        "videoRoom.live",
+        "videoRoom.inactive",
+        "videoRoom.ended",
+        "videoRoom.archiving",
+        "videoRoom.archived",
+        "videoRoom.archiveFailed",
+    ];
+
     /// The word of the kind, as it stands in `type`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -148,8 +163,12 @@ mod tests {
                 labels: vec![],
             },
         ];
+        let mut kinds: Vec<_> = bodies.iter().map(EventBody::kind).collect();
         for body in bodies {
             assert_eq!(serde_json::to_value(&body).unwrap()["type"], body.kind());
         }
+        let mut all = EventBody::KINDS;
+        (kinds.sort(), all.sort());
+        assert_eq!(kinds, all);
     }
 }

@@ -14,6 +14,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod text;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use utoipa_axum::routes;
 
 use crate::http::connection::Peer;
 use crate::rooms::Rooms;
+use crate::webhooks::Webhooks;
 use plugins::Deployments;
 use problem::Problem;
 
@@ -38,6 +40,7 @@ use problem::Problem;
 pub struct ApiState {
     pub rooms: Arc<Rooms>,
     pub plugins: Plugins,
+    pub webhooks: Arc<Webhooks>,
 }
 
 /// What handlers get.
@@ -45,11 +48,12 @@ pub struct ApiState {
 struct Api {
     rooms: Arc<Rooms>,
     plugins: Arc<dyn Deployments>,
+    webhooks: Arc<Webhooks>,
 }
 
 /// Everything under `/v1`. Requests should carry a [`Peer`].
 pub fn router(state: ApiState) -> Router {
-    build(Api { rooms: state.rooms, plugins: Arc::new(state.plugins) })
+    build(Api { rooms: state.rooms, plugins: Arc::new(state.plugins), webhooks: state.webhooks })
 }
 
 fn build(api: Api) -> Router {
@@ -87,6 +91,14 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(rooms::issue_token))
         .routes(routes!(rooms::viewers))
         .routes(routes!(events::events))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::get, webhooks::patch, webhooks::delete))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::retire_secret))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::redeliver))
+        .routes(routes!(webhooks::redeliver_dead))
+        .routes(routes!(webhooks::test))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get, plugins::put, plugins::delete))
         .routes(routes!(public::list))

@@ -25,6 +25,7 @@ pub struct Config {
     pub cmaf: Cmaf,
     pub egress: Egress,
     pub plugins: Plugins,
+    pub webhooks: Webhooks,
     pub log: Log,
 }
 
@@ -102,6 +103,25 @@ pub struct Plugins {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+pub struct Webhooks {
+    /// Private addresses and networks that webhooks may reach, for example `10.0.0.0/8`; without them only public ones are.
+    pub allow_networks: Vec<String>,
+    /// How long one attempt may take.
+    pub timeout_ms: u64,
+    /// The time to the second attempt; it doubles with each further one, up to the longest.
+    pub first_retry_ms: u64,
+    pub longest_retry_ms: u64,
+    /// After this a delivery that always failed is given up.
+    pub give_up_ms: u64,
+    /// How long deliveries that were given up are kept.
+    pub keep_dead_days: u64,
+    /// Attempts at a time, in all and for one App.
+    pub max_in_flight: usize,
+    pub max_in_flight_per_app: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Log {
     /// A `tracing` filter: `info`, `flyloft=debug,info`.
     pub level: String,
@@ -148,6 +168,21 @@ impl Default for Egress {
 impl Default for Plugins {
     fn default() -> Self {
         Self { deadline_ms: 50, memory_bytes: 64 << 20, components: Table::new() }
+    }
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            allow_networks: Vec::new(),
+            timeout_ms: 15_000,
+            first_retry_ms: 5_000,
+            longest_retry_ms: 12 * 60 * 60 * 1_000,
+            give_up_ms: 3 * 24 * 60 * 60 * 1_000,
+            keep_dead_days: 30,
+            max_in_flight: 64,
+            max_in_flight_per_app: 16,
+        }
     }
 }
 
@@ -225,10 +260,20 @@ impl Config {
             ("egress.stall_timeout_ms", self.egress.stall_timeout_ms, 1_000, 600_000),
             ("plugins.deadline_ms", self.plugins.deadline_ms, 5, 60_000),
             ("plugins.memory_bytes", self.plugins.memory_bytes as u64, 1 << 20, 1 << 32),
+            ("webhooks.timeout_ms", self.webhooks.timeout_ms, 100, 300_000),
+            ("webhooks.first_retry_ms", self.webhooks.first_retry_ms, 10, 86_400_000),
+            ("webhooks.longest_retry_ms", self.webhooks.longest_retry_ms, self.webhooks.first_retry_ms, 7 * 86_400_000),
+            ("webhooks.give_up_ms", self.webhooks.give_up_ms, 0, 365 * 86_400_000),
+            ("webhooks.keep_dead_days", self.webhooks.keep_dead_days, 1, 3_650),
+            ("webhooks.max_in_flight", self.webhooks.max_in_flight as u64, 1, 10_000),
+            ("webhooks.max_in_flight_per_app", self.webhooks.max_in_flight_per_app as u64, 1, 10_000),
         ] {
             if !(low..=high).contains(&value) {
                 bail!("{key} = {value} is out of range: it may be {low} to {high}");
             }
+        }
+        if let Err(reason) = flyloft_plugins::outbound::Rules::public().with_networks(&self.webhooks.allow_networks) {
+            bail!("webhooks.allow_networks: {reason}");
         }
         for (name, file) in &self.plugins.components {
             if !file.is_str() {
@@ -309,6 +354,11 @@ fn set(table: &mut Table, known: &Table, path: &str, text: String) -> Result<()>
                 Value::Boolean(_) => {
                     Value::Boolean(text.parse().with_context(|| format!("{path}: {text:?} is not true or false"))?)
                 }
+                // A list is written with commas.
+                Value::Array(_) => {
+                    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                    Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+                }
                 _ => Value::String(text),
             };
             table.insert(key.to_owned(), value);
@@ -357,6 +407,14 @@ mod tests {
         assert!(error("[http]\nlisten = 'localhost'", &[]).contains("http.listen"));
         assert!(error("[cmaf]\npart_ms = 5000", &[]).contains("cmaf.part_ms = 5000 is out of range"));
         assert!(error("[tls]\nkey = 'k.pem'", &[]).contains("belong together"));
+    }
+
+    #[test]
+    fn lists_are_written_with_commas_in_the_environment() {
+        let config = load("", &[("FLYLOFT_WEBHOOKS_ALLOW_NETWORKS", "127.0.0.0/8, fd00::/8")], &[]).unwrap();
+        assert_eq!(config.webhooks.allow_networks, ["127.0.0.0/8", "fd00::/8"]);
+        assert!(error("", &[("FLYLOFT_WEBHOOKS_ALLOW_NETWORKS", "10.0.0.0/33")]).contains("webhooks.allow_networks"));
+        assert!(error("[webhooks]\nallow_networks = ['localhost']", &[]).contains("webhooks.allow_networks"));
     }
 
     #[test]

@@ -17,3 +17,4 @@ mod secret;
 pub mod server;
 pub mod store;
 mod tls;
+pub mod webhooks;

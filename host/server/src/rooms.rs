@@ -38,6 +38,7 @@ pub use flyloft_rooms::{OutputMode, StreamName};
 pub use manage::{NewRoom, RoomChange, RoomView};
 pub use members::{AppChange, AppCreated, KeyChange, KeyView, MemberChange, NewApp, NewMember};
 pub use once::{Once, Outcome};
+pub(crate) use once::{keep, replayed};
 pub use rules::{Asker, Rules};
 pub use token::{ISSUED_FOR, IssuedToken, MAX_TOKEN_LIFE, RoomTokenRequest};
 pub use urls::{Bases, RoomUrls};
@@ -226,9 +227,14 @@ impl Rooms {
         if view.room.state.is_live() { self.live.viewers(&view.owner.stream_name) } else { 0 }
     }
 
+    /// The database, for what is kept there beside rooms.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Runs a change to its end, even when the one who asked goes away in the middle of it: what was committed must also be
     /// announced and acted on.
-    async fn run<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> T {
+    pub(crate) async fn run<T: Send + 'static>(&self, change: impl Future<Output = T> + Send + 'static) -> T {
         match self.changes.spawn(change).await {
             Ok(done) => done,
             Err(failed) => match failed.try_into_panic() {
@@ -259,7 +265,7 @@ fn new_app(
 }
 
 /// A new identifier; later ones sort after earlier ones.
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
@@ -268,6 +274,6 @@ fn new_event_id() -> EventId {
 }
 
 /// Milliseconds since the Unix epoch.
-fn now() -> Millis {
+pub(crate) fn now() -> Millis {
     jiff::Timestamp::now().as_millisecond()
 }

@@ -27,6 +27,7 @@ use crate::ingest::{Door, rtmp};
 use crate::live::{self, Live};
 use crate::rooms::{self, Credentials, LiveControl, Rooms, StreamName};
 use crate::tls;
+use crate::webhooks::{CloudEvents, Webhooks};
 
 /// Connections that the kernel may hold while the server is busy.
 const BACKLOG: u32 = 4096;
@@ -102,7 +103,9 @@ impl Server {
         let health = Arc::new(Health::default());
         let access = Arc::new(Access::new(Arc::clone(&live), Arc::clone(&rooms)));
         let site = Arc::new(Site { access: Arc::clone(&access), health: Arc::clone(&health), metrics });
-        let router = http::router(site, api::router(ApiState { rooms: Arc::clone(&rooms), plugins }));
+        let webhooks = Webhooks::new(Arc::clone(&rooms), Arc::new(CloudEvents), &config.webhooks)?;
+        let state = ApiState { rooms: Arc::clone(&rooms), plugins, webhooks: Arc::clone(&webhooks) };
+        let router = http::router(site, api::router(state));
         let door = Door {
             rooms: Arc::clone(&rooms),
             live: Arc::clone(&live),
@@ -110,6 +113,7 @@ impl Server {
         };
         let rtmp = rtmp::Service { door, access, max_lag: max_lag(config) };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(webhooks.run(stop.clone()));
         let addresses = listeners.addresses();
         listeners.run(config, data, router, rtmp, &stop, &tasks)?;
         let json: BTreeMap<_, _> = addresses.iter().map(|(name, address)| (name, address.to_string())).collect();

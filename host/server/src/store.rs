@@ -1,6 +1,7 @@
 //! Storage: one SQLite database in the data directory. Reads go side by side, writes one after the other, and a write that was
 //! acknowledged survives a crash and a power failure.
 
+mod outbox;
 mod query;
 mod row;
 #[cfg(test)]
@@ -10,14 +11,17 @@ mod write;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use flyloft_rooms::Millis;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+pub use outbox::{DueLane, Lane, Planned, Progress, Queued, QueuedState, Webhook};
 pub use query::{Credential, EventFilter, Page, RoomFilter, StoredAnswer};
 
 /// The database in the data directory.
@@ -63,6 +67,9 @@ pub struct Store {
     /// One connection, so that writes wait for each other here and not in the database.
     writer: SqlitePool,
     latest: watch::Sender<i64>,
+    /// Told when something in the outbox may be due.
+    outbox: Arc<Notify>,
+    outbox_depth: AtomicI64,
     retention: Retention,
 }
 
@@ -71,6 +78,9 @@ pub struct Tx<'a> {
     store: &'a Store,
     inner: Transaction<'static, Sqlite>,
     latest: Option<i64>,
+    /// Deliveries that it adds to the outbox, less those that it takes out.
+    outbox_change: i64,
+    wakes_outbox: bool,
 }
 
 impl Store {
@@ -97,7 +107,9 @@ impl Store {
         sqlx::migrate!("./migrations").run(&writer).await.map_err(|source| StoreError::Migrate { path: path.clone(), source })?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await.map_err(open)?;
         let latest: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM events").fetch_one(&writer).await?;
-        Ok(Self { readers, writer, latest: watch::Sender::new(latest), retention })
+        let outbox_depth = AtomicI64::new(Self::outbox_depth(&mut *writer.acquire().await?).await?);
+        let (latest, outbox) = (watch::Sender::new(latest), Arc::new(Notify::new()));
+        Ok(Self { readers, writer, latest, outbox, outbox_depth, retention })
     }
 
     /// A connection for the functions that read.
@@ -108,12 +120,22 @@ impl Store {
     /// Begins a write, after those before it have ended.
     pub async fn write(&self) -> Result<Tx<'_>, StoreError> {
         let inner = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Tx { store: self, inner, latest: None })
+        Ok(Tx { store: self, inner, latest: None, outbox_change: 0, wakes_outbox: false })
     }
 
     /// The `seq` of the newest committed event, as it changes.
     pub fn latest(&self) -> watch::Receiver<i64> {
         self.latest.subscribe()
+    }
+
+    /// Told when something in the outbox may be due.
+    pub fn outbox(&self) -> Arc<Notify> {
+        Arc::clone(&self.outbox)
+    }
+
+    /// How many deliveries are pending or waiting, as of the last commit.
+    pub fn depth(&self) -> i64 {
+        self.outbox_depth.load(Ordering::Relaxed)
     }
 
     /// Waits for what is under way and closes the database.
@@ -138,6 +160,10 @@ impl Tx<'_> {
                 *latest = seq.max(*latest);
                 newer
             });
+        }
+        self.store.outbox_depth.fetch_add(self.outbox_change, Ordering::Relaxed);
+        if self.wakes_outbox {
+            self.store.outbox.notify_one();
         }
         Ok(())
     }

@@ -52,7 +52,9 @@ fn misbehave(how: &str) -> Decision {
         // Asks for too much, is told no, and goes on.
         "allocate-politely" => {
             let mut block: Vec<u8> = Vec::new();
-            match block.try_reserve_exact(1 << 30) {
+            let reserved = block.try_reserve_exact(1 << 30);
+            black_box(&mut block);
+            match reserved {
                 Ok(()) => deny("allocated", "Got a gigabyte."),
                 Err(_) => allow(),
             }

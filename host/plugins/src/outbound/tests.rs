@@ -129,10 +129,7 @@ async fn no_form_of_a_private_address_is_reached() {
         let uri = format!("http://{host}:8080/").parse::<Uri>().unwrap();
         let error = client.check(&uri).unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{host}: {error}");
-        assert!(
-            error.to_string().starts_with(&format!("{host}:8080 may not be asked: it is a")) || host.contains("255.255"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with(&format!("{host}:8080 may not be asked: it is ")), "{error}");
         assert_eq!(client.send(get(&uri.to_string()), LIMITS).await.unwrap_err(), error);
     }
     for host in ["1.1.1.1", "172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.1", "[2606:4700::1111]", "[64:ff9b::1.1.1.1]"] {
@@ -379,6 +376,11 @@ async fn answers_have_limits() {
             Err(error) => panic!("{error} of {answer:.80}"),
         }
     }
+    for answer in [whole(100_000), chunked(100_000), until_close(100_000)] {
+        let server = Canned::start(answer).await;
+        let url = format!("http://127.0.0.1:{}/", server.port);
+        assert_eq!(loopback().send_and_cut(get(&url), LIMITS).await.unwrap().body().len(), 1000);
+    }
     let fields = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(count));
     for (answer, fits) in [
         (fields(MAX_HEADERS - 1), true),
@@ -421,6 +423,8 @@ async fn a_server_that_dribbles_is_left_at_the_deadline() {
         let url = format!("http://127.0.0.1:{}/", listener.local_addr().unwrap().port());
         let left = tokio::spawn(async move {
             let (mut socket, _) = listener.accept().await.unwrap();
+            // An answer before the request would be none.
+            assert!(socket.read(&mut [0; 1024]).await.unwrap() > 0);
             socket.write_all(head.as_bytes()).await.unwrap();
             // Ends when the client has closed the connection.
             while head.is_empty() || socket.write_all(if head.contains("100") { head.as_bytes() } else { b"x" }).await.is_ok() {

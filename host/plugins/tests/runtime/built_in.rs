@@ -9,8 +9,8 @@ async fn the_built_in_plugins_are_listed() {
     let plugins = plugins();
     let list = plugins.list();
     let names: Vec<&str> = list.iter().map(|info| info.name.as_str()).collect();
-    assert_eq!(names, ["output-mode", "room-policy"]);
-    for (info, interface) in list.iter().zip([Interface::OutputMode, Interface::RoomPolicy]) {
+    assert_eq!(names, ["output-mode", "room-policy", "webhook"]);
+    for (info, interface) in list.iter().zip([Interface::OutputMode, Interface::RoomPolicy, Interface::Webhook]) {
         assert!(info.built_in);
         assert_eq!((&info.component.interfaces, &info.serves), (&vec![interface], &vec![interface]));
         assert_eq!(info.component.digest.len(), "sha256:".len() + 64);

@@ -24,7 +24,7 @@ async fn a_replacement_answers_from_the_next_call_and_goes_again() {
     assert!(!info.built_in);
     assert_ne!(info.component.digest, built_in.component.digest);
     assert_eq!(mode(&plugins).await, (OutputMode::Cmaf, "output-mode".into()));
-    assert_eq!(plugins.list().len(), 2);
+    assert_eq!(plugins.list().len(), 3);
     plugins.remove("output-mode").await.unwrap();
     assert_eq!(mode(&plugins).await, (OutputMode::Rtmp, "output-mode".into()));
     assert!(plugins.get("output-mode").unwrap().built_in);
@@ -60,7 +60,7 @@ async fn under_a_built_in_name_only_that_interface_is_asked() {
     let plugins = plugins();
     let info = plugins.put("room-policy", BOTH.into()).await.unwrap();
     assert_eq!(info.serves, [Interface::RoomPolicy]);
-    assert_eq!(info.component.interfaces, Interface::ALL);
+    assert_eq!(info.component.interfaces, [Interface::RoomPolicy, Interface::OutputMode]);
     let decided = plugins.resolve_output_mode(&context(), &output_request(None, None)).await.unwrap();
     assert_eq!(decided.plugin, "output-mode");
 }

@@ -1,11 +1,10 @@
 //! Hostile plugins: each fault is named, costs its call only, and leaves nothing behind.
 
+use crate::logged::logged;
 use crate::requests::*;
 use flyloft_plugins::model::{Decision, OutputModeAnswer};
 use flyloft_plugins::{Config, FaultKind, Plugins};
-use flyloft_test_guests::HOSTILE;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use flyloft_test_guests::{HOSTILE, REALLOC};
 use std::time::{Duration, Instant};
 
 async fn hostile_with(config: Config) -> Plugins {
@@ -62,6 +61,17 @@ async fn a_slow_call_within_its_deadline_gets_its_answer() {
 }
 
 #[tokio::test]
+async fn an_allocator_without_end_ends_at_the_deadline() {
+    let mut config = config();
+    config.limits.deadline = Duration::from_millis(60);
+    let plugins = Plugins::open(config).unwrap();
+    plugins.put("room-policy", REALLOC.into()).await.unwrap();
+    // The host asks the guest for room for this name before the guest's own code has begun.
+    assert_eq!(fault(&plugins, publish(&"x".repeat(4242))).await, FaultKind::Deadline { ms: 60 });
+    assert!(verdict(&plugins, publish(&"x".repeat(4241))).await.is_ok());
+}
+
+#[tokio::test]
 async fn memory_is_limited_at_once_and_bit_by_bit() {
     let plugins = hostile().await;
     let limit = FaultKind::Memory { limit: 64 << 20 };
@@ -106,6 +116,8 @@ async fn answers_that_break_the_contract_name_the_field() {
         ("many-labels", "allow.labels"),
         ("huge-reason", "the answer"),
         ("huge-labels", "the answer"),
+        ("many-permissions", "the answer"),
+        ("not-utf8", "the answer"),
     ] {
         match provoke(&plugins, how).await {
             FaultKind::InvalidAnswer { field, problem } => {
@@ -114,7 +126,7 @@ async fn answers_that_break_the_contract_name_the_field() {
             other => panic!("{how}: {other}"),
         }
     }
-    assert_eq!(plugins.get("room-policy").unwrap().counters.faults.invalid_answer, 6);
+    assert_eq!(plugins.get("room-policy").unwrap().counters.faults.invalid_answer, 8);
 }
 
 #[tokio::test]
@@ -134,31 +146,6 @@ async fn a_guest_sees_nothing_of_the_machine() {
 async fn a_guest_can_read_the_clock() {
     let seconds: u64 = reason(&hostile().await, publish("clock")).await.parse().unwrap();
     assert!(seconds > 1_700_000_000, "{seconds}");
-}
-
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What is logged while `work` runs on this thread.
-async fn logged(work: impl Future<Output = ()>) -> String {
-    let buffer = Buffer::default();
-    let writer = buffer.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
-    work.await;
-    drop(guard);
-    String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
 }
 
 #[tokio::test]

@@ -5,6 +5,11 @@
 mod built_in;
 mod cache;
 mod deploy;
+mod events;
 mod faults;
+mod imports;
+mod logged;
+mod outgoing;
 mod refusals;
 mod requests;
+mod sources;

@@ -61,7 +61,20 @@ async fn an_import_that_there_is_not() {
     let rejected = refusal("room-policy", component(POLICY, "", imports)).await;
     let Rejected::Imports { names, .. } = &rejected else { panic!("{rejected}") };
     assert_eq!(names, &["acme:db/query@1.0.0", "wasi:nn/inference@0.2.0", "wasi:clocks/wall-clock@0.3.0"]);
-    assert!(rejected.to_string().contains("wasi:random"), "{rejected}");
+    for offered in
+        ["wasi:random", "wasi:http/outgoing-handler", "wasi:config/store@0.2.0-rc.1", "wasi:keyvalue/store", "wasi:logging"]
+    {
+        assert!(rejected.to_string().contains(offered), "{offered} in {rejected}");
+    }
+}
+
+#[tokio::test]
+async fn an_import_in_another_draft() {
+    for name in ["wasi:keyvalue/store@0.2.0-draft", "wasi:config/store@0.2.0-draft", "wasi:http/incoming-handler@0.2.3"] {
+        let rejected = refusal("room-policy", component(POLICY, "", &format!("(import \"{name}\" (instance))"))).await;
+        let Rejected::Imports { names, .. } = &rejected else { panic!("{rejected}") };
+        assert_eq!(names, &[name]);
+    }
 }
 
 #[tokio::test]
@@ -76,7 +89,8 @@ async fn an_import_with_other_types() {
 async fn no_interface_of_ours() {
     let rejected = refusal("room-policy", component("acme:app/thing@1.0.0", "", "")).await;
     assert!(matches!(rejected, Rejected::NoInterface { .. }), "{rejected}");
-    for part in [POLICY, "flyloft:plugin/output-mode@0.1.0", "acme:app/thing@1.0.0"] {
+    let served = ["flyloft:plugin/output-mode@0.1.0", "flyloft:plugin/webhook@0.1.0", "flyloft:plugin/vod-source@0.1.0"];
+    for part in served.into_iter().chain([POLICY, "acme:app/thing@1.0.0"]) {
         assert!(rejected.to_string().contains(part), "{rejected}");
     }
     let nothing = refusal("room-policy", wat::parse_str("(component)").unwrap()).await;
@@ -123,6 +137,16 @@ async fn a_start_that_does_not_end_or_traps() {
     let trapping = component(POLICY, "(func $start unreachable) (start $start)", "");
     let rejected = refusal("room-policy", trapping).await;
     assert!(matches!(rejected, Rejected::Start { kind: FaultKind::Trap { .. } }), "{rejected}");
+}
+
+#[tokio::test]
+async fn a_start_that_bombs_its_tables() {
+    // Grows a table until it is told no, and traps then.
+    let bomb = "(table $t 1 funcref)
+                (func $start (loop (br_if 0 (i32.ne (table.grow $t (ref.null func) (i32.const 1000)) (i32.const -1)))) unreachable)
+                (start $start)";
+    let rejected = refusal("room-policy", component(POLICY, bomb, "")).await;
+    assert!(matches!(rejected, Rejected::Start { kind: FaultKind::Memory { .. } }), "{rejected}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Runtimes and made-up requests for the tests.
 
 use flyloft_plugins::model::*;
-use flyloft_plugins::{Config, Fault, FaultKind, Plugins};
+use flyloft_plugins::{Config, Fault, FaultKind, Grants, Plugins};
 use std::time::Duration;
 
 /// A runtime with the built-in plugins only, that forgets everything.
@@ -14,6 +14,20 @@ pub fn config() -> Config {
     let mut config = Config::default();
     config.limits.deadline = Duration::from_millis(500);
     config
+}
+
+/// A runtime in which a component stands in front of the built-in plugins, with these grants.
+pub async fn granted(component: &'static [u8], grants: Grants) -> Plugins {
+    let mut config = config();
+    // Time for other servers to answer.
+    config.limits.deadline = Duration::from_secs(20);
+    granted_with(config, component, grants).await
+}
+
+pub async fn granted_with(config: Config, component: &'static [u8], grants: Grants) -> Plugins {
+    let plugins = Plugins::open(config).unwrap();
+    plugins.put_with("granted", component.into(), grants).await.unwrap();
+    plugins
 }
 
 pub fn context() -> Context {

@@ -251,6 +251,21 @@ impl FromRequestParts<Api> for Id {
     }
 }
 
+/// The two parts of the path that vary.
+pub struct Ids(pub String, pub String);
+
+impl FromRequestParts<Api> for Ids {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Problem> {
+        use axum::RequestPartsExt as _;
+        match parts.extract::<axum::extract::Path<(String, String)>>().await {
+            Ok(axum::extract::Path((first, second))) => Ok(Self(first, second)),
+            Err(_) => Err(Problem::not_found("the ids in the address can't be read: they must be UTF-8, percent-encoded")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

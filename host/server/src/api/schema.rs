@@ -10,6 +10,7 @@ use utoipa::openapi::{ContentBuilder, Object, OpenApi, Ref, RefOr, Response, Res
 use utoipa::{IntoResponses, OpenApi as _};
 
 use super::problem::{FieldError, ProblemJson};
+use crate::store::QueuedState;
 
 /// The credentials' names in the document.
 pub const SERVER: &str = "serverApi";
@@ -21,7 +22,7 @@ pub const OPERATOR: &str = "operatorApi";
 #[openapi(
     info(
         title = "Flyloft",
-        description = "Live video rooms: apps, members, stream keys, video rooms, tokens, events and plugins.\n\nThree kinds of callers: the **server API** is an App's backend with the App's key and secret; the **client API** is a member with its own token, who is the owner of what it makes and sees what is its own; the **operator API** is whoever runs the server, with the operator token, who names the App by `appId` where one is meant.\n\nEvery error is a problem (RFC 9457) that names what was wrong. Lists come in pages: give a page's `nextCursor` as `cursor` for the next one. Creates take an `Idempotency-Key`: for 24 hours the same request with the same key is done once and gets the same answer.",
+        description = "Live video rooms: apps, members, stream keys, video rooms, tokens, events, webhooks and plugins.\n\nThree kinds of callers: the **server API** is an App's backend with the App's key and secret; the **client API** is a member with its own token, who is the owner of what it makes and sees what is its own; the **operator API** is whoever runs the server, with the operator token, who names the App by `appId` where one is meant.\n\nEvery error is a problem (RFC 9457) that names what was wrong. Lists come in pages: give a page's `nextCursor` as `cursor` for the next one. Creates take an `Idempotency-Key`: for 24 hours the same request with the same key is done once and gets the same answer.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
@@ -29,6 +30,7 @@ pub const OPERATOR: &str = "operatorApi";
         (name = "Members", description = "People and devices of an App, and their stream keys"),
         (name = "Video rooms", description = "Broadcasts from their announcement to their end"),
         (name = "Events", description = "What happened, live and from the past"),
+        (name = "Webhooks", description = "Events delivered to an App's backends, signed and in order"),
         (name = "Plugins", description = "The rules of the server: WebAssembly components, replaced while it runs"),
         (name = "Public", description = "What the watch page shows, without credentials")
     ),
@@ -91,6 +93,10 @@ pub fn key_state() -> Object {
 
 pub fn room_state() -> Object {
     words(VideoRoomState::ALL.iter().map(|word| word.as_str())).into()
+}
+
+pub fn delivery_state() -> Object {
+    words(QueuedState::ALL.iter().map(|word| word.as_str())).into()
 }
 
 /// Any JSON object.

@@ -20,6 +20,7 @@ use tower::ServiceExt as _;
 use super::plugins::Deployments;
 use super::{Api, Peer, build, described};
 use crate::rooms::testing::{World, remote};
+use crate::webhooks::{CloudEvents, Webhooks};
 
 #[derive(Default)]
 struct FakePlugins(Mutex<HashMap<String, Bytes>>);
@@ -101,7 +102,10 @@ impl Answer {
 impl Client {
     async fn new() -> Self {
         let world = World::new().await;
-        let router = build(Api { rooms: world.rooms.clone(), plugins: std::sync::Arc::new(FakePlugins::default()) });
+        let config = crate::config::Webhooks::default();
+        let webhooks = Webhooks::new(world.rooms.clone(), std::sync::Arc::new(CloudEvents), &config).unwrap();
+        let plugins = std::sync::Arc::new(FakePlugins::default());
+        let router = build(Api { rooms: world.rooms.clone(), plugins, webhooks });
         Self { world, router }
     }
 
@@ -593,6 +597,85 @@ async fn plugins_are_deployed_by_the_operator() {
     client.raw(Method::PUT, path, &[("authorization", &server)], "component").await.problem(403);
     assert_eq!(client.call(&operator, Method::DELETE, path, Value::Null).await.status, StatusCode::NO_CONTENT);
     client.call(&operator, Method::DELETE, path, Value::Null).await.problem(404);
+}
+
+#[tokio::test]
+async fn webhooks_are_managed_by_the_app() {
+    let client = Client::new().await;
+    let wanted = json!({ "urls": ["https://hooks.example/a"], "eventTypes": ["videoRoom.live"], "description": "Backend" });
+    let made = client.post("/v1/webhooks", wanted).await;
+    assert_eq!(
+        (made.status, made.headers["location"].to_str().unwrap()),
+        (StatusCode::CREATED, &*format!("/v1/webhooks/{}", text(&made.json["id"])))
+    );
+    let (made, path) = (made.json.clone(), format!("/v1/webhooks/{}", text(&made.json["id"])));
+    let secret = text(&made["secret"]).to_owned();
+    assert!(secret.starts_with("whsec_"));
+    let shown = client.get(&path).await.ok();
+    assert_eq!((&shown["enabled"], &shown["oldSecretValid"], shown.get("secret")), (&json!(true), &json!(false), None));
+    assert_eq!(ids(&client.get("/v1/webhooks").await.ok()), [text(&made["id"])]);
+
+    let rotated = client.post(&format!("{path}/rotate-secret"), Value::Null).await.ok();
+    assert_ne!(rotated["secret"], secret);
+    assert_eq!(client.get(&path).await.ok()["oldSecretValid"], true);
+    let retired = client.post(&format!("{path}/retire-secret"), Value::Null).await.ok();
+    assert_eq!((&retired["oldSecretValid"], retired.get("secret")), (&json!(false), None));
+
+    let changed = client.patch(&path, json!({ "eventTypes": null, "description": null, "enabled": true })).await.ok();
+    assert_eq!((&changed["eventTypes"], &changed["description"]), (&Value::Null, &Value::Null));
+    client.member("ada").await;
+    let deliveries = client.get(&format!("{path}/deliveries?state=pending")).await.ok();
+    let delivery = &deliveries["items"][0];
+    assert_eq!(
+        (text(&delivery["eventType"]), text(&delivery["state"]), &delivery["url"]),
+        ("member.created", "pending", &Value::Null)
+    );
+    assert_eq!(text(&delivery["messageId"]), format!("msg_{}", text(&delivery["id"])));
+    let again = client.post(&format!("{path}/deliveries/{}/redeliver", text(&delivery["id"])), Value::Null).await.ok();
+    assert_eq!(again["id"], delivery["id"]);
+    client.post(&format!("{path}/deliveries/none/redeliver"), Value::Null).await.problem(404);
+    assert_eq!(client.post(&format!("{path}/redeliver-dead"), Value::Null).await.ok(), json!({ "count": 0 }));
+    assert_eq!(ids(&client.get(&format!("{path}/deliveries?state=dead")).await.ok()).len(), 0);
+    assert_eq!(client.get(&format!("{path}/deliveries?state=gone")).await.problem(422)["field"], "state");
+
+    for (body, field) in [
+        (json!({}), "urls"),
+        (json!({ "urls": ["ftp://hooks.example/"] }), "urls[0]"),
+        (json!({ "urls": ["https://hooks.example/", "http://127.0.0.1/"] }), "urls[1]"),
+        (json!({ "urls": ["http://2130706433/"] }), "urls[0]"),
+        (json!({ "urls": ["http://[::ffff:10.0.0.1]/"] }), "urls[0]"),
+        (json!({ "urls": ["http://user:secret@hooks.example/"] }), "urls[0]"),
+        (json!({ "urls": [format!("https://hooks.example/{}", "x".repeat(3_000))] }), "urls[0]"),
+        (json!({ "urls": vec!["https://hooks.example/"; 17] }), "urls"),
+        (json!({ "urls": ["https://hooks.example/"], "eventTypes": ["videoRoom.lvie"] }), "eventTypes[0]"),
+        (json!({ "urls": ["https://hooks.example/"], "eventTypes": [] }), "eventTypes"),
+        (json!({ "urls": ["https://hooks.example/"], "eventTypes": ["videoRoom.live", "videoRoom.live"] }), "eventTypes[1]"),
+        (json!({ "urls": ["https://hooks.example/"], "config": { "a": "x".repeat(5_000) } }), "config.a"),
+        (json!({ "urls": ["https://hooks.example/"], "secret": "mine" }), "secret"),
+    ] {
+        assert_eq!(client.post("/v1/webhooks", body.clone()).await.problem(422)["field"], field, "{body}");
+    }
+    assert_eq!(client.patch(&path, json!({ "urls": [] })).await.problem(422)["field"], "urls");
+
+    let ada = client.as_member(&json!({ "id": ids(&client.get("/v1/members").await.ok())[0] })).await;
+    client.call(&ada, Method::GET, "/v1/webhooks", Value::Null).await.problem(403);
+    client.call(&ada, Method::GET, &path, Value::Null).await.problem(403);
+    let operator = client.operator();
+    assert_eq!(client.call(&operator, Method::GET, &path, Value::Null).await.ok()["id"], made["id"]);
+    let unnamed = json!({ "urls": ["https://hooks.example/"] });
+    assert_eq!(client.call(&operator, Method::POST, "/v1/webhooks", unnamed).await.problem(422)["field"], "appId");
+
+    let headers = [("authorization", &*client.server()), ("content-type", "application/json"), ("idempotency-key", "w")]
+        .map(|(name, value)| (name, value.to_owned()));
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let once = json!({ "urls": ["https://hooks.example/"] }).to_string();
+    let first = client.raw(Method::POST, "/v1/webhooks", &headers, once.clone()).await.ok();
+    let second = client.raw(Method::POST, "/v1/webhooks", &headers, once).await.ok();
+    assert_eq!((&first["id"], &second["secret"]), (&second["id"], &Value::Null), "a secret is not kept in an answer");
+
+    assert_eq!(client.call(&client.server(), Method::DELETE, &path, Value::Null).await.status, StatusCode::NO_CONTENT);
+    client.get(&path).await.problem(404);
+    client.get(&format!("{path}/deliveries")).await.problem(404);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use flyloft_plugins::Plugins;
 use http::{StatusCode, header};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::Site;
 use super::problem;
@@ -53,7 +53,11 @@ impl Metrics {
     /// Starts recording. Once in a process.
     pub fn install(live: Arc<Live>, plugins: Plugins) -> anyhow::Result<Self> {
         let buckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5];
-        let recorded = PrometheusBuilder::new().set_buckets(&buckets)?.install_recorder()?;
+        let answers = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0];
+        let recorded = PrometheusBuilder::new()
+            .set_buckets(&buckets)?
+            .set_buckets_for_metric(Matcher::Full("flyloft_webhook_attempt_seconds".into()), &answers)?
+            .install_recorder()?;
         metrics::describe_histogram!(
             "flyloft_egress_latency_seconds",
             "From the arrival of a picture at the host to the end of the round of writes to its RTMP and HTTP-FLV viewers"

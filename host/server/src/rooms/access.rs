@@ -110,7 +110,7 @@ impl Rooms {
     }
 
     /// The App that a call is about: the caller's own, or the one that the operator names.
-    pub(super) async fn app_for(&self, c: &mut SqliteConnection, actor: &Actor, named: Option<&str>) -> Result<App, Error> {
+    pub(crate) async fn app_for(&self, c: &mut SqliteConnection, actor: &Actor, named: Option<&str>) -> Result<App, Error> {
         let invalid = |reason: &str| Error::Invalid { field: "appId", reason: reason.into() };
         match (actor.app(), named) {
             (Some(own), Some(named)) if own.id.as_str() != named => {

@@ -26,7 +26,7 @@ pub enum Outcome<T> {
 }
 
 /// The answer that was given before, if the request is a repetition.
-pub(super) async fn replayed<T>(c: &mut SqliteConnection, once: Option<&Once<T>>) -> Result<Option<StoredAnswer>, Error> {
+pub(crate) async fn replayed<T>(c: &mut SqliteConnection, once: Option<&Once<T>>) -> Result<Option<StoredAnswer>, Error> {
     let Some(once) = once else { return Ok(None) };
     let since = now().saturating_sub(i64::try_from(IDEMPOTENCY.as_millis()).unwrap_or(i64::MAX));
     match Store::stored_answer(c, &once.caller, &once.key, since).await? {
@@ -36,7 +36,7 @@ pub(super) async fn replayed<T>(c: &mut SqliteConnection, once: Option<&Once<T>>
 }
 
 /// Keeps the answer of a create that is done in `tx`.
-pub(super) async fn keep<T>(tx: &mut Tx<'_>, once: Option<&Once<T>>, made: &T) -> Result<(), Error> {
+pub(crate) async fn keep<T>(tx: &mut Tx<'_>, once: Option<&Once<T>>, made: &T) -> Result<(), Error> {
     let Some(once) = once else { return Ok(()) };
     let (status, body) = (once.render)(made);
     let answer = StoredAnswer { request_hash: once.request_hash.clone(), status, body };

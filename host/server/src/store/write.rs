@@ -167,7 +167,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps an event, and removes those that are too old or too many.
+    /// Keeps an event, puts it into the outbox where a webhook wants it, and removes events that are too old or too many.
     pub async fn record(
         &mut self,
         id: EventId,
@@ -199,7 +199,9 @@ impl Tx<'_> {
                 .await?;
         }
         let (app_id, member_id): (AppId, MemberId) = (member.app_id.clone(), member.id.clone());
-        Ok(Event { seq, id, app_id, member_id, room_id: room.cloned(), at, body })
+        let event = Event { seq, id, app_id, member_id, room_id: room.cloned(), at, body };
+        self.enqueue(&event).await?;
+        Ok(event)
     }
 
     /// Keeps the answer of a create under its idempotency key, and forgets those that are too old.

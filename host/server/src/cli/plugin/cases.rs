@@ -107,6 +107,7 @@ impl Cases {
             hosts: file.hosts,
             key_value_quota: file.key_value_quota,
             credentials: file.credentials,
+            ..Grants::default()
         };
         Ok(Cases { path: path.to_owned(), interface, grants, cases, text })
     }
