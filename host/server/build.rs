@@ -1,4 +1,5 @@
-//! Builds the web pages with npm, where there is one, and makes them part of the binary.
+//! Builds the web pages with npm, where there is one, and makes them part of the binary, as well as everything that
+//! `flyloft plugin new` writes: the contract, the SDK's sources and the templates.
 
 use std::env;
 use std::fmt::Write as _;
@@ -39,6 +40,31 @@ fn main() {
     }
     code.push_str("];\n");
     fs::write(out.join("pages.rs"), code).expect("OUT_DIR can be written");
+    embed_authoring(&out);
+}
+
+/// Makes lists of the text files that new plugin projects are made of.
+fn embed_authoring(out: &Path) {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).to_owned();
+    let mut code = String::new();
+    for (name, directory) in [("WIT", "../../wit/0.1.0"), ("SDK", "../../plugins/sdk"), ("TEMPLATES", "src/cli/plugin/templates")]
+    {
+        let directory = root.join(directory);
+        println!("cargo::rerun-if-changed={}", directory.display());
+        let mut files = Vec::new();
+        list(&directory, &directory, &mut files);
+        files.sort();
+        writeln!(code, "pub static {name}: &[(&str, &str)] = &[").expect("a string takes everything");
+        for (name, path) in files {
+            writeln!(code, "    ({name:?}, include_str!({path:?})),").expect("a string takes everything");
+        }
+        code.push_str("];\n");
+    }
+    let workspace = root.join("../../plugins/Cargo.toml");
+    println!("cargo::rerun-if-changed={}", workspace.display());
+    writeln!(code, "pub static SDK_WORKSPACE: &str = include_str!({:?});", workspace.to_string_lossy())
+        .expect("a string takes everything");
+    fs::write(out.join("authoring.rs"), code).expect("OUT_DIR can be written");
 }
 
 fn build(web: &Path, dist: &Path) -> Result<(), String> {

@@ -3,6 +3,7 @@
 
 mod show;
 
+mod authoring;
 mod harness;
 mod hostile;
 mod http;

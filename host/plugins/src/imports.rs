@@ -20,10 +20,11 @@ use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView};
 
 /// The interfaces of WASI 0.2 that a component may import. Files and environment are there because standard libraries
-/// ask for them, and are empty. There are no sockets.
-const WASI: [&str; 22] = [
+/// ask for them, and are empty; so does Python's for sockets, which are closed.
+const WASI: [&str; 29] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stderr",
@@ -46,6 +47,13 @@ const WASI: [&str; 22] = [
     "wasi:random/insecure",
     "wasi:random/insecure-seed",
     "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
 ];
 
 /// Those that have no stable version yet: exactly these.
@@ -55,7 +63,7 @@ const DRAFTS: [&str; 5] = [config::STORE, key_value::STORE, key_value::ATOMICS, 
 const TYPES: &str = "flyloft:plugin/types";
 
 /// What there is, in words, for messages.
-pub(crate) const AVAILABLE: &str = "wasi:cli, wasi:clocks, wasi:filesystem (empty), wasi:http/outgoing-handler, wasi:io and wasi:random of WASI 0.2, \
+pub(crate) const AVAILABLE: &str = "wasi:cli, wasi:clocks, wasi:filesystem (empty), wasi:http/outgoing-handler, wasi:io, wasi:random and wasi:sockets (closed) of WASI 0.2, \
      wasi:config/store@0.2.0-rc.1, wasi:keyvalue/store, atomics and batch@0.2.0-draft2, and wasi:logging/logging@0.1.0-draft";
 
 /// Whether a component may import this interface, which is a full name with its version.
@@ -75,7 +83,7 @@ impl HasData for Io {
 
 /// A linker with everything that a component can import.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
-    use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random};
+    use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random, sockets};
     let mut linker = Linker::new(engine);
     let l = &mut linker;
     io::error::add_to_linker::<Sandbox, Io>(l, |t| t.ctx().table)?;
@@ -98,6 +106,13 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
     cli::terminal_stdin::add_to_linker::<Sandbox, WasiCli>(l, Sandbox::cli)?;
     cli::terminal_stdout::add_to_linker::<Sandbox, WasiCli>(l, Sandbox::cli)?;
     cli::terminal_stderr::add_to_linker::<Sandbox, WasiCli>(l, Sandbox::cli)?;
+    sockets::instance_network::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::ip_name_lookup::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::network::add_to_linker::<Sandbox, WasiSockets>(l, &sockets::network::LinkOptions::default(), Sandbox::sockets)?;
+    sockets::tcp::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::tcp_create_socket::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::udp::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::udp_create_socket::add_to_linker::<Sandbox, WasiSockets>(l, Sandbox::sockets)?;
     config::add_to_linker(l)?;
     http::add_to_linker(l)?;
     key_value::add_to_linker(l)?;
@@ -122,7 +137,7 @@ mod tests {
             assert!(is_available(good), "{good}");
         }
         for bad in [
-            "wasi:sockets/tcp@0.2.3",
+            "wasi:nn/inference@0.2.0",
             "wasi:http/incoming-handler@0.2.0",
             "wasi:io/streams@0.3.0",
             "wasi:io/streams",

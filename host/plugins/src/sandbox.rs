@@ -104,6 +104,9 @@ impl Sandbox {
                 .stdout(Lines::new(log.clone(), "stdout"))
                 .stderr(Lines::new(log.clone(), "stderr"))
                 .allow_blocking_current_thread(false)
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false)
                 .max_random_size(64 << 10)
                 .build();
             let mut table = ResourceTable::new();

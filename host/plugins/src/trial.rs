@@ -1,14 +1,17 @@
 //! One component asked directly, outside of every chain: to try a plugin before it is deployed, and to ask a version what
 //! it would have answered to recorded questions. Questions and answers are JSON, in the serde form of [`crate::model`].
 
-use crate::api::{Config, Inspection, Interface};
+use crate::api::{CallLimits, Config, Inspection, Interface};
 use crate::call::{self, Caller};
 use crate::error::{FaultKind, Rejected};
 use crate::grants::Grants;
 use crate::imports::MemoryKeyValue;
 use crate::model::Context;
 use crate::plugin::Plugin;
-use crate::question::{DeliverQuestion, OpenQuestion, OutputModeQuestion, PolicyQuestion, Question};
+use crate::question::{
+    AttemptedQuestion, DeliverQuestion, ListQuestion, OpenQuestion, OutputModeQuestion, PolicyQuestion, Question, ReadQuestion,
+    StatQuestion,
+};
 use crate::registry;
 use bytes::Bytes;
 use serde::Serialize;
@@ -17,19 +20,16 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::Semaphore;
+use wasmtime::Engine;
 
 /// Fields of a message's list that are shown.
 const SHOWN_FIELDS: usize = 16;
 
-/// A component that is loaded to be tried.
+/// A component that is loaded to be tried, with a key-value store of its own that is empty at first.
 pub struct Trial {
-    component: Arc<Component>,
-    grants: Arc<Grants>,
-}
-
-struct Component {
+    plugin: Arc<Plugin>,
     caller: Caller,
-    plugin: Plugin,
+    grants: Arc<Grants>,
 }
 
 /// Why a trial has no answer.
@@ -62,23 +62,27 @@ impl Trial {
     pub async fn load(component: Bytes, config: &Config, grants: Grants) -> Result<Trial, Rejected> {
         let config = Config { max_concurrent_calls: 1, ..config.clone() };
         let (loaded, engine) = registry::load_alone(&config, component).await?;
-        let key_values = Arc::new(MemoryKeyValue::default());
-        let caller = Caller { engine, limits: config.limits, turns: Arc::new(Semaphore::new(1)), key_values };
         let plugin = Plugin::new("trial", loaded, false, SystemTime::now(), Arc::default())?;
-        Ok(Trial { component: Arc::new(Component { caller, plugin }), grants: Arc::new(grants) })
+        Ok(Trial::of(Arc::new(plugin), engine, config.limits, grants))
     }
 
-    /// The same component with other grants.
+    /// The same component with other grants and an empty store.
     pub fn granting(&self, grants: Grants) -> Trial {
-        Trial { component: Arc::clone(&self.component), grants: Arc::new(grants) }
+        Trial::of(Arc::clone(&self.plugin), self.caller.engine.clone(), self.caller.limits.clone(), grants)
+    }
+
+    fn of(plugin: Arc<Plugin>, engine: Engine, limits: CallLimits, grants: Grants) -> Trial {
+        let (turns, key_values) = (Arc::new(Semaphore::new(1)), Arc::new(MemoryKeyValue::default()));
+        Trial { plugin, caller: Caller { engine, limits, turns, key_values }, grants: Arc::new(grants) }
     }
 
     /// What the component is.
     pub fn inspection(&self) -> &Inspection {
-        &self.component.plugin.loaded.inspection
+        &self.plugin.loaded.inspection
     }
 
-    /// Asks the component one question.
+    /// Asks the component one question. For an interface with several functions the input names the function that is asked,
+    /// as in `{"deliver": {…}}` or `{"open": {…}}`.
     ///
     /// # Errors
     /// When the component does not export the interface, the input is no question of it (a field that is missing, of
@@ -89,24 +93,63 @@ impl Trial {
             return Err(TrialError::NotExported { interface, exported: exported.clone() });
         }
         match interface {
-            Interface::RoomPolicy => self.question::<PolicyQuestion>(context, input).await,
-            Interface::OutputMode => self.question::<OutputModeQuestion>(context, input).await,
-            Interface::Webhook => self.question::<DeliverQuestion>(context, input).await,
-            Interface::VodSource => self.question::<OpenQuestion>(context, input).await,
+            Interface::RoomPolicy => return self.question::<PolicyQuestion>(context, "", input).await,
+            Interface::OutputMode => return self.question::<OutputModeQuestion>(context, "", input).await,
+            Interface::Webhook | Interface::VodSource => {}
+        }
+        let (function, input) = function(interface, input)?;
+        match (interface, function.as_str()) {
+            (Interface::Webhook, "deliver") => self.question::<DeliverQuestion>(context, &function, input).await,
+            (Interface::Webhook, "attempted") => self.question::<AttemptedQuestion>(context, &function, input).await,
+            (Interface::VodSource, "open") => self.question::<OpenQuestion>(context, &function, input).await,
+            (Interface::VodSource, "stat") => self.question::<StatQuestion>(context, &function, input).await,
+            (Interface::VodSource, "list") => self.question::<ListQuestion>(context, &function, input).await,
+            (Interface::VodSource, "read") => self.question::<ReadQuestion>(context, &function, input).await,
+            _ => Err(no_function(interface)),
         }
     }
 
-    async fn question<Q>(&self, context: &Context, input: Value) -> Result<Value, TrialError>
+    async fn question<Q>(&self, context: &Context, function: &str, input: Value) -> Result<Value, TrialError>
     where
         Q: Question,
         Q::Ask: Serialize + DeserializeOwned,
         Q::Answer: Serialize,
     {
-        let question = read::<Q::Ask>(&input)?;
-        let Component { caller, plugin } = &*self.component;
-        let answer = call::ask::<Q>(caller, plugin, &self.grants, context, &question).await;
+        let question = read::<Q::Ask>(&input).map_err(|error| error.below(function))?;
+        let answer = call::ask::<Q>(&self.caller, &self.plugin, &self.grants, context, &question).await;
         serde_json::to_value(answer.map_err(TrialError::Fault)?).map_err(|error| TrialError::Output(error.to_string()))
     }
+}
+
+impl TrialError {
+    /// The same with the place named from further above.
+    fn below(self, above: &str) -> TrialError {
+        match self {
+            TrialError::Input { path, reason } if !above.is_empty() => {
+                let path = if path == "." { above.to_owned() } else { format!("{above}.{path}") };
+                TrialError::Input { path, reason }
+            }
+            other => other,
+        }
+    }
+}
+
+/// The function that is asked, and its question.
+fn function(interface: Interface, input: Value) -> Result<(String, Value), TrialError> {
+    match input {
+        Value::Object(input) if input.len() == 1 => input.into_iter().next().ok_or_else(|| no_function(interface)),
+        _ => Err(no_function(interface)),
+    }
+}
+
+fn no_function(interface: Interface) -> TrialError {
+    let functions = match interface {
+        Interface::Webhook => "deliver, attempted",
+        Interface::VodSource => "open, stat, list, read",
+        Interface::RoomPolicy | Interface::OutputMode => "one only",
+    };
+    let reason = format!("it must name one function of {}: {functions}", interface.name());
+    TrialError::Input { path: ".".to_owned(), reason }
 }
 
 /// Reads a question strictly: a field that is not known is more likely misspelled than meant for nobody.

@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod plugin;
 pub mod remote;
 
 use std::path::PathBuf;
@@ -38,10 +39,12 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Deploy plugins to a running server, bind them, and look at what they do.
+    /// Write, build and try plugins, deploy them to a running server, and look at what they do there.
+    ///
+    /// `flyloft plugin new --lang rust my-policy` makes a project that builds as it is.
     Plugin {
         #[command(subcommand)]
-        command: remote::RemoteCommand,
+        command: plugin::PluginCommand,
     },
     /// Print the version and what it was built with.
     Version,

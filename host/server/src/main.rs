@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("flyloft: {error:#}");
             ExitCode::FAILURE
@@ -21,18 +21,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
-        Command::Serve(options) => start(&options, false),
-        Command::Demo(options) => start(&options, true),
-        Command::Config { command: ConfigCommand::Check(options) } => cli::check(&options),
-        Command::Plugin { command } => cli::remote::run(command),
+        Command::Serve(options) => start(&options, false)?,
+        Command::Demo(options) => start(&options, true)?,
+        Command::Config { command: ConfigCommand::Check(options) } => cli::check(&options)?,
+        Command::Plugin { command } => return cli::plugin::run(command),
         Command::Version => {
             println!("flyloft {} ({})", env!("CARGO_PKG_VERSION"), env!("FLYLOFT_TARGET"));
             println!("plugin contract flyloft:plugin@0.1.0");
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn start(options: &Options, is_demo: bool) -> Result<()> {

@@ -28,7 +28,7 @@ use crate::live::{self, Live};
 use crate::rooms::{self, Credentials, LiveControl, Rooms, StreamName};
 use crate::store::Retention;
 use crate::tls;
-use crate::webhooks::{CloudEvents, Webhooks};
+use crate::webhooks::Webhooks;
 
 /// Connections that the kernel may hold while the server is busy.
 const BACKLOG: u32 = 4096;
@@ -109,7 +109,7 @@ impl Server {
         let health = Arc::new(Health::default());
         let access = Arc::new(Access::new(Arc::clone(&live), Arc::clone(&rooms)));
         let site = Arc::new(Site { access: Arc::clone(&access), health: Arc::clone(&health), metrics });
-        let webhooks = Webhooks::new(Arc::clone(&rooms), Arc::new(CloudEvents), &config.webhooks)?;
+        let webhooks = Webhooks::new(Arc::clone(&rooms), Arc::new(plugins.clone()), &config.webhooks)?;
         let state = ApiState { rooms: Arc::clone(&rooms), plugins: plugins.clone(), webhooks: Arc::clone(&webhooks) };
         let router = http::router(site, api::router(state));
         let door = Door {

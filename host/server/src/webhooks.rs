@@ -2,12 +2,12 @@
 //! within a room and side by side across rooms, and are repeated until they arrive or their time is over.
 
 mod attempt;
-mod cloud_events;
 mod dispatch;
 mod event;
 mod journey;
 mod manage;
 pub mod planner;
+mod plugins;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,6 @@ use tokio::sync::Semaphore;
 
 use crate::config;
 use crate::rooms::Rooms;
-pub use cloud_events::CloudEvents;
 pub use journey::Retry;
 pub use manage::{NewWebhook, Tested, WebhookChange};
 use planner::Planner;

@@ -56,11 +56,11 @@ async fn a_damaged_component() {
 
 #[tokio::test]
 async fn an_import_that_there_is_not() {
-    let imports = "(import \"acme:db/query@1.0.0\" (instance)) (import \"wasi:sockets/tcp@0.2.3\" (instance))
+    let imports = "(import \"acme:db/query@1.0.0\" (instance)) (import \"wasi:nn/inference@0.2.0\" (instance))
                    (import \"wasi:clocks/wall-clock@0.3.0\" (instance))";
     let rejected = refusal("room-policy", component(POLICY, "", imports)).await;
     let Rejected::Imports { names, .. } = &rejected else { panic!("{rejected}") };
-    assert_eq!(names, &["acme:db/query@1.0.0", "wasi:sockets/tcp@0.2.3", "wasi:clocks/wall-clock@0.3.0"]);
+    assert_eq!(names, &["acme:db/query@1.0.0", "wasi:nn/inference@0.2.0", "wasi:clocks/wall-clock@0.3.0"]);
     for offered in
         ["wasi:random", "wasi:http/outgoing-handler", "wasi:config/store@0.2.0-rc.1", "wasi:keyvalue/store", "wasi:logging"]
     {

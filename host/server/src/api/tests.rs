@@ -17,7 +17,7 @@ use tower::ServiceExt as _;
 
 use super::{Api, Peer, build, described};
 use crate::rooms::testing::{World, remote};
-use crate::webhooks::{CloudEvents, Webhooks};
+use crate::webhooks::Webhooks;
 
 struct Client {
     world: World,
@@ -57,7 +57,7 @@ impl Client {
         let plugins = Config { data_dir: Some(world.dir.path().join("plugins")), max_concurrent_calls: 2, ..Config::default() };
         let plugins = Plugins::open(plugins).unwrap();
         let config = crate::config::Webhooks::default();
-        let webhooks = Webhooks::new(world.rooms.clone(), std::sync::Arc::new(CloudEvents), &config).unwrap();
+        let webhooks = Webhooks::new(world.rooms.clone(), std::sync::Arc::new(plugins.clone()), &config).unwrap();
         let router = build(Api { rooms: world.rooms.clone(), plugins: plugins.clone(), webhooks });
         Self { world, router, plugins }
     }

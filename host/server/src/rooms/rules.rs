@@ -147,7 +147,8 @@ impl Asker {
 const MAX_USER_AGENT: usize = 512;
 const MAX_PARAMETERS: usize = 32;
 const MAX_NAME: usize = 64;
-const MAX_VALUE: usize = 512;
+// A token that is signed with an RSA key has more than 512.
+const MAX_VALUE: usize = 2048;
 
 /// Parameters that may carry a secret. They stay in the host.
 const SECRET_PARAMETERS: [&str; 12] = [

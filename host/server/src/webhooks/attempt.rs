@@ -121,6 +121,7 @@ mod tests {
             body: Bytes::from_static(b"{}"),
             sign: true,
             timeout_ms: 1,
+            planned_by: String::new(),
         }
     }
 

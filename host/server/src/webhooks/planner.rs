@@ -43,6 +43,9 @@ pub struct Delivery {
     pub sign: bool,
     /// How long an attempt may take, in milliseconds. The host has a limit of its own.
     pub timeout_ms: u32,
+    /// The name of the plugin that planned it, which judges its attempts.
+    #[serde(default)]
+    pub planned_by: String,
 }
 
 /// One try to deliver.

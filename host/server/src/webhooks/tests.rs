@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use flyloft_plugins::Plugins;
 use flyloft_plugins::outbound::{Error as OutboundError, Limits};
 use flyloft_rooms::AccessLevel;
 use futures_util::future::{BoxFuture, ready};
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::planner::{Attempt, Delivery, Event, PlanError, Planner, Subscription, Verdict};
-use super::{CloudEvents, NewWebhook, Retry, Settings, Transport, WebhookChange, Webhooks, sign};
+use super::{NewWebhook, Retry, Settings, Transport, WebhookChange, Webhooks, sign};
 use crate::rooms::testing::World;
 use crate::rooms::{Actor, Given, NewApp, NewMember, Outcome, Page, RoomChange};
 use crate::store::{Queued, QueuedState, Webhook};
@@ -135,6 +136,11 @@ fn quick() -> Settings {
     }
 }
 
+/// The built-in rule for webhooks.
+fn plugins() -> Plugins {
+    Plugins::open(flyloft_plugins::Config { max_concurrent_calls: 8, ..flyloft_plugins::Config::default() }).unwrap()
+}
+
 struct Stage {
     world: World,
     webhooks: Arc<Webhooks>,
@@ -146,7 +152,7 @@ struct Stage {
 
 impl Stage {
     async fn new(settings: Settings, receiver: Arc<Receiver>) -> Self {
-        Self::with(settings, receiver, Arc::new(CloudEvents)).await
+        Self::with(settings, receiver, Arc::new(plugins())).await
     }
 
     async fn with(settings: Settings, receiver: Arc<Receiver>, planner: Arc<dyn Planner>) -> Self {
@@ -423,7 +429,7 @@ async fn an_event_reaches_all_urls_before_the_next_one_any() {
 }
 
 /// Fails at first, then plans nothing for rooms, and as usual for members.
-struct Moody(Mutex<u32>);
+struct Moody(Mutex<u32>, Plugins);
 
 impl Planner for Moody {
     fn plan<'a>(&'a self, subscription: &'a Subscription, event: &'a Event) -> BoxFuture<'a, Result<Vec<Delivery>, PlanError>> {
@@ -432,7 +438,7 @@ impl Planner for Moody {
         match (*calls, &event.room_id) {
             (1..=4, _) => Box::pin(ready(Err(PlanError { reason: "the plugin failed".into() }))),
             (_, Some(_)) => Box::pin(ready(Ok(Vec::new()))),
-            (_, None) => CloudEvents.plan(subscription, event),
+            (_, None) => Planner::plan(&self.1, subscription, event),
         }
     }
 
@@ -443,13 +449,13 @@ impl Planner for Moody {
         delivery: &'a Delivery,
         attempt: &'a Attempt,
     ) -> BoxFuture<'a, Verdict> {
-        CloudEvents.attempted(subscription, event, delivery, attempt)
+        Planner::attempted(&self.1, subscription, event, delivery, attempt)
     }
 }
 
 #[tokio::test]
 async fn an_event_that_could_not_be_planned_is_planned_again() {
-    let planner = Arc::new(Moody(Mutex::new(0)));
+    let planner = Arc::new(Moody(Mutex::new(0), plugins()));
     let mut stage = Stage::with(quick(), Receiver::new(|_, _| Ok(200)), planner.clone()).await;
     stage.subscribe(&[URL], None).await;
     stage.rooms(2).await;

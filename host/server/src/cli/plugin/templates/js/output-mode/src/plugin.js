@@ -1,0 +1,3 @@
+import { resolve } from './rule.js';
+
+export const outputMode = { resolve };

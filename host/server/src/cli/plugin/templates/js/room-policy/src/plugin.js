@@ -1,0 +1,3 @@
+import { decide } from './rule.js';
+
+export const roomPolicy = { decide };
