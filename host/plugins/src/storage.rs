@@ -384,7 +384,10 @@ mod tests {
         index.complete(9);
         assert_eq!(index.plugins["front"], [Entry { digest: front.clone(), uploaded_at: 1 }]);
         let bound: Vec<_> = index.bindings.iter().map(|bound| (bound.id.as_str(), bound.active.as_str())).collect();
-        assert_eq!(bound, [("front-1", front.as_str()), ("room-policy", &policy), ("output-mode", BUILT_IN)]);
+        assert_eq!(
+            bound,
+            [("front-1", front.as_str()), ("room-policy", &policy), ("output-mode", BUILT_IN), ("webhook", BUILT_IN)]
+        );
     }
 
     #[test]

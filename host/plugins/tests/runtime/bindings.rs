@@ -41,7 +41,10 @@ async fn what_is_deployed_is_not_asked_before_it_is_bound() {
     assert_eq!(version.active_in, [""; 0]);
     assert_eq!(verdict(&plugins, publish("s")).await, Ok(Grant::default()));
     let bound = bind(&plugins, of("front")).await;
-    assert_eq!((&bound.active, &bound.interfaces[..]), (&version.component.digest, &Interface::ALL[..]));
+    assert_eq!(
+        (&bound.active, &bound.interfaces[..]),
+        (&version.component.digest, &[Interface::RoomPolicy, Interface::OutputMode][..])
+    );
     assert_eq!(verdict(&plugins, publish("s")).await, Err("both".into()));
     assert_eq!(plugins.versions("front").unwrap()[0].active_in, std::slice::from_ref(&bound.id));
     plugins.unbind(&bound.id).await.unwrap();
@@ -73,14 +76,14 @@ async fn lower_positions_are_asked_first_and_the_built_in_ones_last() {
     bind(&plugins, NewBinding { position: 3, app: Some("app-1".into()), ..of("bee") }).await;
     bind(&plugins, NewBinding { position: 3, ..of("ant") }).await;
     let order = |plugins: &Plugins| plugins.bindings().into_iter().map(|bound| bound.plugin).collect::<Vec<_>>();
-    assert_eq!(order(&plugins), ["ant", "bee", "cat", "output-mode", "room-policy"]);
+    assert_eq!(order(&plugins), ["ant", "bee", "cat", "output-mode", "room-policy", "webhook"]);
     let first = |plugins: &Plugins| {
         let plugins = plugins.clone();
         async move { decider(&plugins, &context(), None).await }
     };
     assert_eq!(first(&plugins).await, "ant");
     plugins.change(&cat.id, BindingChange { position: Some(-1), ..BindingChange::default() }).await.unwrap();
-    assert_eq!(order(&plugins), ["cat", "ant", "bee", "output-mode", "room-policy"]);
+    assert_eq!(order(&plugins), ["cat", "ant", "bee", "output-mode", "room-policy", "webhook"]);
     assert_eq!(first(&plugins).await, "cat");
     let built_in = BindingChange { position: Some(-9), ..BindingChange::default() };
     plugins.change("room-policy", built_in).await.unwrap();
@@ -146,7 +149,7 @@ async fn what_is_in_use_stays() {
     assert!(matches!(plugins.remove("front").await, Err(RemoveError::Bound { bindings, .. }) if bindings == [bound.id.clone()]));
     plugins.unbind(&bound.id).await.unwrap();
     plugins.remove("front").await.unwrap();
-    assert_eq!(plugins.bindings().len(), 2);
+    assert!(plugins.bindings().iter().all(|bound| bound.built_in));
     assert!(matches!(plugins.unbind("room-policy").await, Err(BindError::BuiltIn { .. })));
     assert!(matches!(plugins.unbind(&bound.id).await, Err(BindError::NotFound { .. })));
 }

@@ -72,7 +72,7 @@ async fn the_quota_ends_what_a_plugin_keeps() {
 
 #[tokio::test]
 async fn keys_and_values_are_limited() {
-    let plugins = granted(REACH, store(1 << 30)).await;
+    let plugins = granted(REACH, store(1 << 24)).await;
     assert_eq!(told(&plugins, "keep large 65536").await, "set");
     assert!(told(&plugins, "keep large 65537").await.contains("at most 65536 are allowed"));
     assert_eq!(told(&plugins, "keep long-key 256").await, "None");

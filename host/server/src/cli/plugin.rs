@@ -37,7 +37,7 @@ pub enum PluginCommand {
     /// Without a .wasm file the project in this directory is built first; without case files its cases/*.json are used.
     Test(Test),
     #[command(flatten)]
-    Remote(RemoteCommand),
+    Remote(Box<RemoteCommand>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -128,7 +128,7 @@ pub fn run(command: PluginCommand) -> Result<ExitCode> {
         PluginCommand::Build(options) => build::run(&options).map(|_| ExitCode::SUCCESS),
         PluginCommand::Check(options) => check::run(&options),
         PluginCommand::Test(options) => test::run(&options),
-        PluginCommand::Remote(command) => remote::run(command).map(|()| ExitCode::SUCCESS),
+        PluginCommand::Remote(command) => remote::run(*command).map(|()| ExitCode::SUCCESS),
     }
 }
 
