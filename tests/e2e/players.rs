@@ -3,7 +3,10 @@
 use crate::show::Show;
 use anyhow::{Context, Result, ensure};
 use flyloft_tests::clip::Clip;
-use flyloft_tests::watch::output;
+use flyloft_tests::process::Signal;
+use flyloft_tests::push::Push;
+use flyloft_tests::wait_until;
+use flyloft_tests::watch::{Watch, output};
 use serde_json::Value;
 
 fn play(arguments: &[&str]) -> Result<Vec<Value>> {
@@ -46,6 +49,33 @@ fn shaka_player_plays_without_a_stall() -> Result<()> {
 #[test]
 fn mpegts_js_plays_without_a_stall() -> Result<()> {
     plays("mpegts", "--url-flv", Show::flv).map(drop)
+}
+
+#[test]
+fn players_go_on_when_the_publisher_returns() -> Result<()> {
+    let mut show = Show::start(&Clip::h264()?, &[])?;
+    let arguments = ["--player", "hls,mpegts", "--seconds", "25", "--url-hls", show.hls()?, "--url-flv", show.flv()?];
+    let arguments = arguments.map(str::to_owned);
+    let players = std::thread::spawn(move || play(&arguments.each_ref().map(String::as_str)));
+    // Both play, or have given up.
+    let (api, path) = (show.server.api()?, format!("/v1/video-rooms/{}/viewers", show.room));
+    let viewers = || api.get(&path).ok()?.json().ok()?["liveViewers"].as_u64();
+    wait_until("both watch", || viewers() >= Some(2) || players.is_finished())?;
+    let viewer = Watch::start(show.flv()?)?;
+    viewer.advance(120)?;
+    show.push.signal(Signal::Kill)?;
+    show.server.wait_room_state(&show.room, "LIVE_INACTIVE")?;
+    show.push = Push::looped(&Clip::h264()?, &show.server.push_url(&show.member))?;
+    show.server.wait_room_state(&show.room, "LIVE")?;
+    let reports = players.join().map_err(|_| anyhow::anyhow!("the players panicked"))??;
+    ensure!(reports.len() == 2, "{} reports", reports.len());
+    for report in &reports {
+        println!("{report}");
+        ensure!(report["fatal_errors"].as_array().is_some_and(Vec::is_empty), "{report}");
+        ensure!(report["final_state"] == "playing", "{report}");
+        ensure!(report["currentTime_advance"].as_f64().is_some_and(|seconds| seconds > 15.0), "{report}");
+    }
+    Ok(())
 }
 
 #[test]
