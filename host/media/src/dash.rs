@@ -54,6 +54,11 @@ fn manifest(window: &Window, now: WallClock, query: &str, mut periods: Vec<Perio
     while periods.last().is_some_and(|(period, _)| !window.ended && !has_begun(window, period)) {
         periods.pop();
     }
+    if !window.ended && periods.last().is_some_and(|(period, _)| period.regular.is_some()) {
+        // Shaka takes the end of a timeline for the live edge, so what was irregular before is left out.
+        let from = periods.iter().rposition(|(period, _)| period.regular.is_none()).map_or(0, |at| at + 1);
+        periods.drain(..from);
+    }
     if periods.is_empty() {
         return None;
     }

@@ -13,7 +13,7 @@ const SLIPS_APART: u64 = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
-    /// Fewer than two segments were completed.
+    /// Fewer than two segments were completed, or three when the first is an odd one.
     Unknown,
     Regular {
         micros: i64,
@@ -37,6 +37,13 @@ pub struct Periods {
     latest: Option<Timestamp>,
     /// What is added to the timeline to get to the MPD's: changes at discontinuities.
     delta: i64,
+}
+
+/// The length of two segments with these starts that are as long as each other.
+fn even(first: Timestamp, second: Timestamp, third: Timestamp) -> Option<i64> {
+    let micros = third.micros_since(first) / 2;
+    let off = (second.micros_since(first) - micros).abs();
+    (off <= micros / 10 && micros > 0).then_some(micros)
 }
 
 impl Periods {
@@ -74,15 +81,24 @@ impl Periods {
         match self.pace {
             Pace::Unknown => {
                 self.starts.push(start);
-                if let &[first, second, third] = self.starts.as_slice() {
-                    let micros = third.micros_since(first) / 2;
-                    let off = (second.micros_since(first) - micros).abs();
-                    if off <= micros / 10 && micros > 0 {
-                        self.pace = Pace::Regular { micros, slipped: None };
-                        period.regular = Some(Duration::from_micros(micros.unsigned_abs()));
-                    } else {
-                        self.pace = IRREGULAR;
+                match *self.starts.as_slice() {
+                    [first, second, third] => {
+                        if let Some(micros) = even(first, second, third) {
+                            self.pace = Pace::Regular { micros, slipped: None };
+                            period.regular = Some(Duration::from_micros(micros.unsigned_abs()));
+                        }
                     }
+                    // The first segment may be an odd one, as encoders begin: the period begins behind it then.
+                    [_, second, third, fourth] => match even(second, third, fourth) {
+                        Some(micros) => {
+                            self.pace = Pace::Regular { micros, slipped: None };
+                            period.offset += second.micros_since(period.start);
+                            (period.start, period.first_msn) = (second, msn - 2);
+                            period.regular = Some(Duration::from_micros(micros.unsigned_abs()));
+                        }
+                        None => self.pace = IRREGULAR,
+                    },
+                    _ => {}
                 }
             }
             // Players compute numbers from the pace: it may be off by half a segment (ISO/IEC 23009-1, section 5.3.9.2.2).

@@ -41,7 +41,7 @@ fn a_stream_that_loses_its_pace_gets_a_timeline() {
     let mut rig = Rig::new(SegmenterConfig::new("stamp"));
     rig.publish();
     rig.track(TrackId::VIDEO, Codec::H264, AVCC);
-    for frame in 0..450 {
+    for frame in 0..350 {
         rig.push(TrackId::VIDEO, frame * 40, 0, frame % 50 == 0 && frame < 200 || frame % 30 == 0 && frame > 200, 1000);
         rig.wait(40);
     }
@@ -74,6 +74,19 @@ fn a_file_that_begins_again_keeps_its_pace() {
         }
     }
     assert_eq!(most, 3, "the playlist is longer than the file");
+}
+
+#[test]
+fn an_odd_first_segment_is_left_out() {
+    let mut rig = Rig::both();
+    rig.play(0, 1000, true, true);
+    rig.keyframe_at(1000);
+    rig.play(1000, 5800, true, true);
+    assert_eq!(mpd(&rig.window(), NOW, ""), None);
+    rig.play(5800, 9000, true, true);
+    let manifest = mpd(&rig.window(), NOW, "").unwrap();
+    assert_eq!(check_periods(&manifest), 1);
+    assert!(manifest.contains(" duration=\"2000000\" startNumber=\"1\""), "{manifest}");
 }
 
 #[test]
