@@ -21,7 +21,7 @@ fn main() {
         }
     }
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-env=FLYLOFT_TARGET={}", env::var("TARGET").expect("cargo sets it"));
+    println!("cargo::rustc-env=BUILT_FOR_TARGET={}", env::var("TARGET").expect("cargo sets it"));
     let dist = out.join("web");
     let _ = fs::remove_dir_all(&dist);
     fs::create_dir_all(&dist).expect("OUT_DIR can be written");

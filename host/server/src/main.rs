@@ -28,7 +28,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Config { command: ConfigCommand::Check(options) } => cli::check(&options)?,
         Command::Plugin { command } => return cli::plugin::run(command),
         Command::Version => {
-            println!("flyloft {} ({})", env!("CARGO_PKG_VERSION"), env!("FLYLOFT_TARGET"));
+            println!("flyloft {} ({})", env!("CARGO_PKG_VERSION"), env!("BUILT_FOR_TARGET"));
             println!("plugin contract flyloft:plugin@0.1.0");
         }
     }
