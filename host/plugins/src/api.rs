@@ -4,6 +4,7 @@
 use crate::decisions::DecisionLimits;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// What one call may use.
@@ -45,8 +46,15 @@ pub struct Config {
     pub limits: CallLimits,
     /// Sandboxes that may exist at one time. Memory for them is reserved as address space, not used.
     pub max_concurrent_calls: u32,
+    /// Of these, sandboxes that calls of one App may have: so much is left for the others while its plugins wait for slow
+    /// backends.
+    pub max_concurrent_calls_per_app: u32,
     /// Calls that may wait for a sandbox; more are refused with [`crate::FaultKind::Overloaded`].
     pub max_waiting_calls: u32,
+    /// Of these, calls of one App.
+    pub max_waiting_calls_per_app: u32,
+    /// How long a call may wait before it is refused as well.
+    pub max_wait: Duration,
     /// Bytes of an uploaded component.
     pub max_component_size: usize,
     /// Plugins beside the built-in ones.
@@ -61,7 +69,10 @@ impl Default for Config {
             data_dir: None,
             limits: CallLimits::default(),
             max_concurrent_calls: 64,
+            max_concurrent_calls_per_app: 16,
             max_waiting_calls: 1024,
+            max_waiting_calls_per_app: 256,
+            max_wait: Duration::from_secs(5),
             max_component_size: 64 << 20,
             max_plugins: 64,
             decisions: DecisionLimits::default(),
@@ -70,14 +81,13 @@ impl Default for Config {
 }
 
 /// An answer and where it came from, for the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided<T> {
     pub answer: T,
     /// The plugin that answered; when all of them abstained, the last one that was asked.
-    pub plugin: String,
+    pub plugin: Arc<str>,
     /// The digest of its component, `sha256:` and 64 hexadecimal digits.
-    pub digest: String,
+    pub digest: Arc<str>,
     /// From the question to the answer, all plugins of the chain together.
     pub duration: Duration,
 }
@@ -111,6 +121,11 @@ impl Interface {
     /// The interface with this short name.
     pub fn of(name: &str) -> Option<Interface> {
         Interface::ALL.into_iter().find(|interface| interface.name() == name)
+    }
+
+    /// Whether it has more than one function, so that a question must name the one that is asked.
+    pub(crate) fn has_functions(self) -> bool {
+        matches!(self, Interface::Webhook | Interface::VodSource)
     }
 
     /// The interface for which there is a built-in plugin with this name.

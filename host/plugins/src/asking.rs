@@ -1,21 +1,15 @@
 //! What the host asks about events and VOD sources; `room-policy` and `output-mode` are asked in the crate's root.
 
 use crate::binding::OnFailure;
-use crate::call;
-use crate::chain::Live;
-use crate::grants::Grants;
+use crate::case::{Asked, NO_SETTINGS, Settings};
 use crate::model::{
     AttemptedRequest, ByteRange, Context, Delivery, FileInfo, ListRequest, Listing, SourceError, SourcePlan, SourceRequest,
     Verdict, WebhookAnswer, WebhookEvent,
 };
-use crate::question::{AttemptedQuestion, DeliverQuestion, ListQuestion, OpenQuestion, Question, ReadQuestion, StatQuestion};
-use crate::{Decided, Fault, Plugins, decided, fault, guarded, no_plugin, overloaded};
+use crate::question::{AttemptedQuestion, DeliverQuestion, ListQuestion, OpenQuestion, ReadQuestion, StatQuestion};
+use crate::round::Round;
+use crate::{Decided, Fault, Plugins, no_plugin};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Instant;
-use tokio::sync::SemaphorePermit;
-
-const NO_SETTINGS: &BTreeMap<String, String> = &BTreeMap::new();
 
 impl Plugins {
     /// Asks the `webhook` chain what is sent about an event. Nothing is sent when no plugin has an opinion. `settings`, those
@@ -61,7 +55,7 @@ impl Plugins {
         context: &Context,
         request: &SourceRequest,
     ) -> Result<Decided<Result<SourcePlan, SourceError>>, Fault> {
-        self.first_opinion::<OpenQuestion>(NO_SETTINGS, context, request).await
+        self.first_opinion::<OpenQuestion>(&NO_SETTINGS, context, request).await
     }
 
     /// Asks the `vod-source` chain what is known about a URI; None leaves that to the host, which looks where
@@ -74,7 +68,7 @@ impl Plugins {
         context: &Context,
         request: &SourceRequest,
     ) -> Result<Decided<Result<Option<FileInfo>, SourceError>>, Fault> {
-        self.first_opinion::<StatQuestion>(NO_SETTINGS, context, request).await
+        self.first_opinion::<StatQuestion>(&NO_SETTINGS, context, request).await
     }
 
     /// Asks the `vod-source` chain what there is below a URI.
@@ -86,7 +80,7 @@ impl Plugins {
         context: &Context,
         request: &ListRequest,
     ) -> Result<Decided<Result<Listing, SourceError>>, Fault> {
-        self.first_opinion::<ListQuestion>(NO_SETTINGS, context, request).await
+        self.first_opinion::<ListQuestion>(&NO_SETTINGS, context, request).await
     }
 
     /// Asks the plugin that answered [`SourcePlan::Own`] for a piece of its bytes.
@@ -99,24 +93,24 @@ impl Plugins {
         context: &Context,
         range: &ByteRange,
     ) -> Result<Decided<Result<Vec<u8>, SourceError>>, Fault> {
-        self.again::<ReadQuestion>(opened_by, false, NO_SETTINGS, context, range).await
+        self.again::<ReadQuestion>(opened_by, false, &NO_SETTINGS, context, range).await
     }
 
     /// The first answer that is an opinion, or else the last plugin's that it has none.
-    async fn first_opinion<Q: Question>(
+    async fn first_opinion<Q: Asked>(
         &self,
-        settings: &BTreeMap<String, String>,
+        settings: &Settings,
         context: &Context,
         ask: &Q::Ask,
     ) -> Result<Decided<Q::Answer>, Fault> {
-        let started = Instant::now();
         let snapshot = self.0.snapshot();
-        let chain = snapshot.chain(Q::INTERFACE, &context.app.id, None);
-        let _permit = self.admit(chain, context).await?;
+        let mut round = Round::<Q>::new(&self.0, context, settings, ask);
+        let chain = round.chain(&snapshot);
+        let _permit = round.permit(chain).await?;
         let (mut last, mut failed) = (None, None);
         for binding in chain {
-            match self.ask_binding::<Q>(binding, settings, context, ask).await {
-                Ok(answer) if !Q::abstains(&answer) => return Ok(decided(answer, binding, started)),
+            match round.ask(binding).await {
+                Ok(answer) if !Q::abstains(&answer) => return Ok(round.decided(answer, binding)),
                 Ok(answer) => last = Some((answer, binding)),
                 Err(fault) => match binding.on_failure(Q::INTERFACE) {
                     OnFailure::Deny | OnFailure::Allow => return Err(fault),
@@ -126,52 +120,27 @@ impl Plugins {
         }
         match (failed, last) {
             (Some(fault), _) => Err(fault),
-            (None, Some((answer, binding))) => Ok(decided(answer, binding, started)),
+            (None, Some((answer, binding))) => Ok(round.decided(answer, binding)),
             (None, None) => Err(no_plugin(Q::INTERFACE, context)),
         }
     }
 
     /// Asks the binding of a plugin that was asked before.
-    async fn again<Q: Question>(
+    async fn again<Q: Asked>(
         &self,
         plugin: &str,
         or_last: bool,
-        settings: &BTreeMap<String, String>,
+        settings: &Settings,
         context: &Context,
         ask: &Q::Ask,
     ) -> Result<Decided<Q::Answer>, Fault> {
-        let started = Instant::now();
         let snapshot = self.0.snapshot();
-        let chain = snapshot.chain(Q::INTERFACE, &context.app.id, None);
-        let named = chain.iter().find(|binding| binding.plugin.identity.name == plugin);
+        let mut round = Round::<Q>::new(&self.0, context, settings, ask);
+        let chain = round.chain(&snapshot);
+        let named = chain.iter().find(|binding| *binding.plugin.identity.name == *plugin);
         let binding = named.or(chain.last().filter(|_| or_last)).ok_or_else(|| no_plugin(Q::INTERFACE, context))?;
-        let _permit = self.admit(std::slice::from_ref(binding), context).await?;
-        Ok(decided(self.ask_binding::<Q>(binding, settings, context, ask).await?, binding, started))
+        let _permit = round.permit(std::slice::from_ref(binding)).await?;
+        let answer = round.ask(binding).await?;
+        Ok(round.decided(answer, binding))
     }
-
-    async fn admit(&self, chain: &[Arc<Live>], context: &Context) -> Result<SemaphorePermit<'_>, Fault> {
-        self.0.permits.acquire().await.map_err(|waiting| overloaded(chain, context, waiting))
-    }
-
-    async fn ask_binding<Q: Question>(
-        &self,
-        binding: &Arc<Live>,
-        settings: &BTreeMap<String, String>,
-        context: &Context,
-        ask: &Q::Ask,
-    ) -> Result<Q::Answer, Fault> {
-        let grants = granted(&binding.grants, settings);
-        let call = call::ask::<Q>(&binding.caller, &binding.plugin, &grants, context, ask);
-        guarded(binding, call).await.map_err(|kind| fault(binding, context, kind))
-    }
-}
-
-/// What a plugin is granted, with these settings in front of its own.
-fn granted(grants: &Arc<Grants>, settings: &BTreeMap<String, String>) -> Arc<Grants> {
-    if settings.is_empty() {
-        return Arc::clone(grants);
-    }
-    let mut grants = Grants::clone(grants);
-    grants.config.extend(settings.iter().map(|(name, value)| (name.clone(), value.clone())));
-    Arc::new(grants)
 }

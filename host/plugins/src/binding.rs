@@ -6,6 +6,7 @@ use crate::breaker::{BreakerInfo, BreakerSettings};
 use crate::error::BindError;
 use crate::grants::{Grants, Secret};
 use crate::model::RoomType;
+use crate::outbound::Rules;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -367,6 +368,7 @@ impl StoredBinding {
                 return Err(invalid(field, format!("it has {} entries, and {MAX_LIST} are allowed", list.len())));
             }
         }
+        Rules::from_hosts(&grants.hosts).map_err(|problem| invalid("hosts", problem))?;
         range("keyValueQuota", grants.key_value_quota, 0, MAX_KEY_VALUE_QUOTA)?;
         if self.app.as_ref().is_some_and(|app| app.is_empty() || app.len() > MAX_ENTRY) {
             return Err(invalid("appId", "it is no id of an App".to_owned()));
@@ -429,6 +431,10 @@ mod tests {
         assert_eq!((config("", String::new()), config("a", "x".repeat(70_000))), (Some("config"), Some("config")));
         let hosts = |host: &str| field(BindingChange { hosts: Some(vec![host.to_owned()]), ..Default::default() });
         assert_eq!((hosts("a.example:443"), hosts("a b")), (None, Some("hosts")));
+        for wrong in ["https://a.example", "a.example:0x50", "10.0.0.0/33", "*.10.0.0.1", "a..example", "*"] {
+            assert_eq!(hosts(wrong), Some("hosts"), "{wrong}");
+        }
+        assert_eq!((hosts("*.a.example"), hosts("[::1]:80"), hosts("10.0.0.0/8")), (None, None, None));
         assert_eq!(field(BindingChange { key_value_quota: Some(1 << 40), ..Default::default() }), Some("keyValueQuota"));
     }
 

@@ -84,7 +84,7 @@ pub(crate) enum Rehearsal {
 
 /// Instantiates a component as a call does and checks the types of its functions.
 pub(crate) async fn rehearse(loaded: &Loaded, engine: &Engine, limits: &CallLimits) -> Result<(), Rehearsal> {
-    let identity = Arc::new(Identity::new("(being loaded)", loaded.inspection.digest.clone()));
+    let identity = Arc::new(Identity::new("(being loaded)", &loaded.inspection.digest));
     let limits = CallLimits { deadline: limits.deadline.max(LOAD_DEADLINE), ..limits.clone() };
     let key_values = Arc::new(MemoryKeyValue::default());
     let caller = Caller { engine: engine.clone(), limits, turns: Arc::new(Semaphore::new(1)), key_values };
@@ -185,7 +185,7 @@ fn explain(failure: Failure, store: &Store<Sandbox>, limits: &CallLimits) -> Fau
         return FaultKind::Guest { message: format!("it ended itself with exit code {} instead of answering", exit.0) };
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
-        return FaultKind::Overloaded { waiting: 0 };
+        return FaultKind::Overloaded { waiting: 0, of_app: false };
     }
     if sandbox.account.refused {
         return FaultKind::Memory { limit: sandbox.account.limit() };

@@ -7,18 +7,37 @@ use crate::error::FaultKind;
 use crate::grants::Grants;
 use crate::model::{Action, Context, RoomType};
 use crate::plugin::Plugin;
-use crate::question::{OutputModeQuestion, PolicyQuestion, Question};
+use crate::question::{
+    AttemptedQuestion, DeliverQuestion, ListQuestion, OpenQuestion, OutputModeQuestion, PolicyQuestion, Question, ReadQuestion,
+    StatQuestion,
+};
+use crate::redaction::Redaction;
+use crate::weight::Weight;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+/// Settings of one call, which stand in front of what the plugin was configured with.
+pub(crate) type Settings = BTreeMap<String, String>;
+
+/// For calls without.
+pub(crate) static NO_SETTINGS: Settings = Settings::new();
+
 /// A question that can be kept.
-pub(crate) trait Asked: Question<Ask: Clone + Serialize + Send + 'static, Answer: Clone + Serialize> + 'static {
+pub(crate) trait Asked:
+    Question<Ask: Clone + Serialize + Weight + Send + 'static, Answer: Clone + Serialize + Weight> + 'static
+{
+    /// Whether it is logged and shadowed.
+    const KEPT: bool = true;
+
     /// The type of the room that it is about, if it is about one.
-    fn room_type(ask: &Self::Ask) -> Option<RoomType>;
+    fn room_type(_ask: &Self::Ask) -> Option<RoomType> {
+        None
+    }
 }
 
 impl Asked for PolicyQuestion {
@@ -42,6 +61,17 @@ impl Asked for OutputModeQuestion {
     }
 }
 
+impl Asked for DeliverQuestion {}
+impl Asked for AttemptedQuestion {}
+impl Asked for OpenQuestion {}
+impl Asked for StatQuestion {}
+impl Asked for ListQuestion {}
+
+/// The bytes of a film are no decision.
+impl Asked for ReadQuestion {
+    const KEPT: bool = false;
+}
+
 /// A question of any interface.
 pub(crate) trait Case: Send + Sync {
     fn interface(&self) -> Interface;
@@ -51,8 +81,11 @@ pub(crate) trait Case: Send + Sync {
 
     fn context(&self) -> &Context;
 
-    /// The question as JSON; None only if it can't be written as JSON.
-    fn input(&self) -> Option<Box<RawValue>>;
+    fn settings(&self) -> &Settings;
+
+    /// The question as JSON, without what is not shown: in the form in which [`crate::Trial`] is asked it. None only if it can't be
+    /// written as JSON.
+    fn input(&self, redaction: &Redaction) -> Option<Box<RawValue>>;
 
     /// Asks a plugin the question.
     fn ask<'a>(&'a self, caller: &'a Caller, plugin: &'a Plugin, grants: &'a Arc<Grants>) -> Asking<'a>;
@@ -76,12 +109,13 @@ impl<T: Serialize + Send + Sync> Answer for T {
 pub(crate) type Outcome = Result<Box<dyn Answer>, FaultKind>;
 
 /// Keeps a question.
-pub(crate) fn keep<Q: Asked>(context: &Context, ask: &Q::Ask) -> Arc<dyn Case> {
-    Arc::new(Kept::<Q> { context: context.clone(), ask: ask.clone() })
+pub(crate) fn keep<Q: Asked>(context: &Context, settings: &Settings, ask: &Q::Ask) -> Arc<dyn Case> {
+    Arc::new(Kept::<Q> { context: context.clone(), settings: settings.clone(), ask: ask.clone() })
 }
 
 struct Kept<Q: Asked> {
     context: Context,
+    settings: Settings,
     ask: Q::Ask,
 }
 
@@ -98,55 +132,33 @@ impl<Q: Asked> Case for Kept<Q> {
         &self.context
     }
 
-    fn input(&self) -> Option<Box<RawValue>> {
-        to_raw_value(&self.ask).ok()
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn input(&self, redaction: &Redaction) -> Option<Box<RawValue>> {
+        let mut input = serde_json::to_value(&self.ask).ok()?;
+        redaction.value(&mut input);
+        match Q::INTERFACE.has_functions() {
+            true => to_raw_value(&BTreeMap::from([(Q::FUNCTION, input)])).ok(),
+            false => to_raw_value(&input).ok(),
+        }
     }
 
     fn ask<'a>(&'a self, caller: &'a Caller, plugin: &'a Plugin, grants: &'a Arc<Grants>) -> Asking<'a> {
-        Box::pin(async move { Ok(call::ask::<Q>(caller, plugin, grants, &self.context, &self.ask).await?.json()) })
+        Box::pin(async move {
+            let grants = with_settings(grants, &self.settings);
+            Ok(call::ask::<Q>(caller, plugin, &grants, &self.context, &self.ask).await?.json())
+        })
     }
 }
 
-/// Puts `[secret]` where an answer has the text of a secret that its plugin was granted.
-pub(crate) fn redact(value: &mut Value, grants: &Grants) {
-    if grants.secrets.is_empty() {
-        return;
+/// What a plugin is granted, with these settings in front of its own.
+pub(crate) fn with_settings(grants: &Arc<Grants>, settings: &Settings) -> Arc<Grants> {
+    if settings.is_empty() {
+        return Arc::clone(grants);
     }
-    match value {
-        Value::String(text) => {
-            if let Some(clean) = redacted(text, grants) {
-                *text = clean;
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| redact(value, grants)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| redact(value, grants)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// The text without the secrets that it has; None when it has none.
-pub(crate) fn redacted(text: &str, grants: &Grants) -> Option<String> {
-    let secrets = grants.secrets.values().map(crate::Secret::reveal);
-    let found: Vec<&str> = secrets.filter(|secret| !secret.is_empty() && text.contains(secret)).collect();
-    (!found.is_empty()).then(|| found.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[secret]")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Secret;
-    use serde_json::json;
-
-    #[test]
-    fn secrets_are_taken_out_of_answers() {
-        let mut grants = Grants::default();
-        let mut answer = json!({"deny": {"code": "no", "reason": "The key hunter2 is wrong, hunter2!"}});
-        let before = answer.clone();
-        redact(&mut answer, &grants);
-        assert_eq!(answer, before);
-        grants.secrets.insert("key".into(), Secret::new("hunter2"));
-        grants.secrets.insert("unset".into(), Secret::new(""));
-        redact(&mut answer, &grants);
-        assert_eq!(answer["deny"]["reason"], "The key [secret] is wrong, [secret]!");
-    }
+    let mut grants = Grants::clone(grants);
+    grants.config.extend(settings.iter().map(|(name, value)| (name.clone(), value.clone())));
+    Arc::new(grants)
 }

@@ -42,10 +42,10 @@ impl Live {
             app: stored.app.clone(),
             room_type: stored.room_type,
             position: stored.position,
-            active: self.plugin.identity.digest.clone(),
+            active: self.plugin.identity.digest.to_string(),
             active_built_in: self.plugin.built_in,
             previous: stored.previous.clone(),
-            shadow: self.shadow.as_ref().map(|shadow| shadow.plugin.identity.digest.clone()),
+            shadow: self.shadow.as_ref().map(|shadow| shadow.plugin.identity.digest.to_string()),
             grants: (*self.grants).clone(),
             limits: stored.limits,
             call_limits: self.caller.limits.clone(),
@@ -203,7 +203,7 @@ impl Snapshot {
     pub(crate) fn version(&self, plugin: &str, version: &str) -> Option<&Arc<Plugin>> {
         let built_in = version == crate::binding::BUILT_IN;
         let is =
-            |found: &&Arc<Plugin>| if built_in { found.built_in } else { !found.built_in && found.identity.digest == version };
+            |found: &&Arc<Plugin>| if built_in { found.built_in } else { !found.built_in && *found.identity.digest == *version };
         self.plugins.get(plugin)?.iter().find(is)
     }
 

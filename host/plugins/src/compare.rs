@@ -32,11 +32,22 @@ pub fn differences(before: &Value, after: &Value) -> Vec<Difference> {
 }
 
 /// Which kind of answer it is: the name of a variant, with or without a payload.
-pub(crate) fn variant(answer: &Value) -> Option<&str> {
+fn variant(answer: &Value) -> Option<&str> {
     match answer {
         Value::String(name) => Some(name),
         Value::Object(fields) if fields.len() == 1 => fields.keys().next().map(String::as_str),
         _ => None,
+    }
+}
+
+/// What kind of answer it is, for people and for lists: the name of its variant, `ok` or the kind of the error for a result, and `answer`
+/// for everything else.
+pub fn answer_kind(answer: &Value) -> &str {
+    match (variant(answer), answer.get("Err")) {
+        (Some("Ok"), _) => "ok",
+        (_, Some(error)) => variant(error).unwrap_or("error"),
+        (Some(kind), None) => kind,
+        (None, None) => "answer",
     }
 }
 
@@ -86,6 +97,17 @@ mod tests {
         assert_eq!(fields(allow, json!("abstain")), [""]);
         let other = json!({"deny": {"code": "no", "reason": "Why."}});
         assert_eq!(fields(deny, other), ["deny.reason"]);
+    }
+
+    #[test]
+    fn answers_have_kinds() {
+        let kind = |answer: Value| answer_kind(&answer).to_owned();
+        assert_eq!(kind(json!({"deny": {"code": "no"}})), "deny");
+        assert_eq!(kind(json!("abstain")), "abstain");
+        assert_eq!(kind(json!({"Ok": {"file": {"path": "a.mp4"}}})), "ok");
+        assert_eq!(kind(json!({"Err": "not-mine"})), "not-mine");
+        assert_eq!(kind(json!({"Err": {"denied": "Why."}})), "denied");
+        assert_eq!(kind(json!([1])), "answer");
     }
 
     #[test]

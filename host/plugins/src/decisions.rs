@@ -1,28 +1,33 @@
 //! The decision log: which binding was asked what, what it answered, and how long it took. Written by a thread of its own,
-//! which calls hand their questions to without waiting; bounded by age and size. Secrets are not in it: questions carry none by
-//! contract, and granted ones are taken out of answers.
+//! which calls hand their questions to without waiting; bounded by age and size. Secrets are not in it: [`crate::redaction`] takes
+//! them out of questions and answers.
 
 mod segments;
 
 pub use segments::DecisionLimits;
 
 use crate::api::Interface;
-use crate::case::{Case, Outcome, redact, redacted};
+use crate::case::{Case, Outcome};
 use crate::chain::Live;
-use crate::compare::variant;
+use crate::compare::answer_kind;
 use crate::error::FaultKind;
+use crate::redaction::Redaction;
+use crate::weight::{Budget, Share};
 use segments::Segments;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
 /// Decisions that wait for the writer; more are dropped and counted.
 const QUEUE: usize = 8192;
+/// Bytes of decisions that wait, about.
+const QUEUE_BYTES: usize = 64 << 20;
 /// How long the writer lets decisions gather, so that callers need not wake it for each.
 const GATHER: Duration = Duration::from_millis(20);
 /// How often an idle log is looked through for what is too old.
@@ -54,7 +59,11 @@ pub struct LoggedDecision {
     pub outcome: String,
     /// The [`crate::model::Context`] of the call.
     pub context: Box<RawValue>,
-    /// The question, such as a [`crate::model::Action`].
+    /// Settings of this call that stood in front of what the plugin was configured with: those of a webhook subscription.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+    /// The question, such as a [`crate::model::Action`]; of an interface with several functions below the function's name, as
+    /// [`crate::Trial::ask`] takes it.
     pub input: Box<RawValue>,
     /// The answer, such as a [`crate::model::Decision`]; none after a fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,8 +83,9 @@ pub struct LoggedFault {
 }
 
 impl LoggedFault {
-    pub(crate) fn new(fault: &FaultKind) -> LoggedFault {
-        LoggedFault { kind: fault.name().to_owned(), reason: fault.to_string() }
+    pub(crate) fn new(fault: &FaultKind, redaction: &Redaction) -> LoggedFault {
+        let reason = fault.to_string();
+        LoggedFault { kind: fault.name().to_owned(), reason: redaction.text(&reason).unwrap_or(reason) }
     }
 }
 
@@ -125,6 +135,7 @@ pub(crate) struct Record {
 impl Record {
     fn line(self, id: u64) -> Option<Vec<u8>> {
         let (context, plugin) = (self.case.context(), &self.binding.plugin.identity);
+        let redaction = Redaction::new(&self.binding.grants, self.case.settings());
         let mut line = LoggedDecision {
             id,
             time: unix_millis(self.at),
@@ -132,37 +143,32 @@ impl Record {
             interface: self.case.interface(),
             function: self.case.function().to_owned(),
             binding: self.binding.stored.id.clone(),
-            plugin: plugin.name.clone(),
-            digest: plugin.digest.clone(),
+            plugin: plugin.name.to_string(),
+            digest: plugin.digest.to_string(),
             outcome: "fault".to_owned(),
             context: to_raw_value(context).ok()?,
-            input: self.case.input()?,
+            settings: redaction.settings(self.case.settings()),
+            input: self.case.input(&redaction)?,
             output: None,
             fault: None,
             micros: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
         };
-        let grants = &self.binding.grants;
         match self.outcome {
             Ok(answer) => {
                 let mut answer = answer.json();
-                redact(&mut answer, grants);
-                variant(&answer).unwrap_or("answer").clone_into(&mut line.outcome);
+                redaction.value(&mut answer);
+                answer_kind(&answer).clone_into(&mut line.outcome);
                 line.output = to_raw_value(&answer).ok();
             }
-            Err(fault) => {
-                let mut fault = LoggedFault::new(&fault);
-                if let Some(clean) = redacted(&fault.reason, grants) {
-                    fault.reason = clean;
-                }
-                line.fault = Some(fault);
-            }
+            Err(fault) => line.fault = Some(LoggedFault::new(&fault, &redaction)),
         }
         serde_json::to_vec(&line).ok()
     }
 }
 
 enum Message {
-    Record(Record),
+    /// With its part of the queue's bytes.
+    Record(Record, Share),
     /// Answered when everything before it can be read.
     Flush(SyncSender<()>),
 }
@@ -172,6 +178,7 @@ enum Message {
 pub(crate) struct DecisionLog {
     dir: PathBuf,
     sender: SyncSender<Message>,
+    waiting: Budget,
     dropped: Arc<AtomicU64>,
 }
 
@@ -183,12 +190,13 @@ impl DecisionLog {
         let dropped = Arc::<AtomicU64>::default();
         let lost = Arc::clone(&dropped);
         std::thread::Builder::new().name("plugin-decisions".into()).spawn(move || write(segments, &receiver, &lost))?;
-        Ok(DecisionLog { dir: dir.to_owned(), sender, dropped })
+        Ok(DecisionLog { dir: dir.to_owned(), sender, waiting: Budget::new(QUEUE_BYTES), dropped })
     }
 
-    /// Hands a decision to the writer. Does not wait.
-    pub(crate) fn record(&self, record: Record) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.sender.try_send(Message::Record(record)) {
+    /// Hands a decision of about `bytes` bytes to the writer. Does not wait.
+    pub(crate) fn record(&self, record: Record, bytes: usize) {
+        let sent = self.waiting.take(bytes).is_some_and(|share| self.sender.try_send(Message::Record(record, share)).is_ok());
+        if !sent {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -256,13 +264,13 @@ fn write(mut segments: Segments, receiver: &Receiver<Message>, dropped: &AtomicU
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        if matches!(first, Some(Message::Record(_))) {
+        if matches!(first, Some(Message::Record(..))) {
             std::thread::sleep(GATHER);
         }
         let mut waiting = Vec::new();
         for message in first.into_iter().chain(receiver.try_iter().take(QUEUE)) {
             match message {
-                Message::Record(record) => {
+                Message::Record(record, _share) => {
                     let at = unix_millis(record.at);
                     let pushed = match record.line(segments.next()) {
                         Some(line) => segments.push(&line, at),

@@ -38,8 +38,15 @@ pub enum FaultKind {
     #[error("it does not fit this server: {reason}; build it again with the server's wit/ directory and upload it again")]
     Incompatible { reason: String },
     /// Too many calls are under way or waiting; the plugin was not asked.
-    #[error("{waiting} plugin calls are waiting already, so it was not asked; try again shortly")]
-    Overloaded { waiting: u32 },
+    #[error("{waiting} plugin calls {}, so it was not asked; {}",
+        if *of_app { "of this App are waiting for others of it to end" } else { "are waiting already" },
+        if *of_app { "look for a plugin of the App that takes long, such as one that asks a slow backend" } else { "try again shortly" }
+    )]
+    Overloaded {
+        waiting: u32,
+        /// Whether it is the App that has too many, and not all Apps together.
+        of_app: bool,
+    },
     /// The answer breaks a limit of the contract.
     #[error("its answer is not valid: {field} {problem}")]
     InvalidAnswer { field: String, problem: String },

@@ -7,7 +7,7 @@ mod key_value;
 mod logging;
 mod memory;
 
-pub use key_value::{KeyValue, KeyValueAnswer, KeyValueError, Versioned};
+pub use key_value::{KeyValue, KeyValueAnswer, KeyValueError, MAX_KEYS, Versioned};
 pub use memory::MemoryKeyValue;
 
 pub(crate) use http::Outgoing;

@@ -38,34 +38,35 @@ pub mod outbound;
 mod permits;
 mod plugin;
 mod question;
+mod redaction;
 mod registry;
+mod round;
 mod sandbox;
 mod shadow;
 mod storage;
 mod trial;
+mod weight;
 
 pub use api::{CallLimits, Config, Counters, Decided, Faults, Inspection, Interface, PluginInfo, VersionInfo};
 pub use binding::{BUILT_IN, BindingChange, BindingInfo, BindingLimits, NewBinding, OnFailure};
 pub use breaker::{BreakerInfo, BreakerSettings, BreakerState};
-pub use compare::{Difference, differences};
+pub use compare::{Difference, answer_kind, differences};
 pub use decisions::{DecisionFilter, DecisionLimits, DecisionPage, LoggedDecision, LoggedFault};
 pub use error::{BindError, Fault, FaultKind, OpenError, Rejected, RemoveError};
 pub use grants::{Grants, Secret};
-pub use imports::{KeyValue, KeyValueAnswer, KeyValueError, MemoryKeyValue, Versioned};
+pub use imports::{KeyValue, KeyValueAnswer, KeyValueError, MAX_KEYS, MemoryKeyValue, Versioned};
 pub use logbook::LogLine;
 pub use shadow::{ShadowAnswer, ShadowExample, ShadowReport};
 pub use trial::{Trial, TrialError};
 
-use breaker::Report;
 use bytes::Bytes;
-use case::{Asked, Case, Outcome};
-use chain::Live;
-use decisions::Record;
+use case::NO_SETTINGS;
 use model::{Action, Context, Decision, Denial, Grant, OutputModeAnswer, OutputModeRequest};
 use question::{OutputModeQuestion, PolicyQuestion, Question};
 use registry::Registry;
+use round::Round;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 use tokio::sync::watch;
 
 /// The loaded plugins. Cheap to clone; all clones are the same set.
@@ -109,8 +110,8 @@ impl Plugins {
     /// A [`Fault`] that stands, as the table of this crate says: the action is to be refused.
     pub async fn decide(&self, context: &Context, action: &Action) -> Result<Decided<Decision>, Fault> {
         let snapshot = self.0.snapshot();
-        let chain = snapshot.chain(PolicyQuestion::INTERFACE, &context.app.id, PolicyQuestion::room_type(action));
-        let mut round = Round::<PolicyQuestion>::new(&self.0, context, action);
+        let mut round = Round::<PolicyQuestion>::new(&self.0, context, &NO_SETTINGS, action);
+        let chain = round.chain(&snapshot);
         let _permit = round.permit(chain).await?;
         let (mut last, mut fault) = (None, None);
         for binding in chain {
@@ -144,8 +145,8 @@ impl Plugins {
         request: &OutputModeRequest,
     ) -> Result<Decided<OutputModeAnswer>, Fault> {
         let snapshot = self.0.snapshot();
-        let chain = snapshot.chain(OutputModeQuestion::INTERFACE, &context.app.id, OutputModeQuestion::room_type(request));
-        let mut round = Round::<OutputModeQuestion>::new(&self.0, context, request);
+        let mut round = Round::<OutputModeQuestion>::new(&self.0, context, &NO_SETTINGS, request);
+        let chain = round.chain(&snapshot);
         let _permit = round.permit(chain).await?;
         let (mut last, mut fault) = (None, None);
         for binding in chain {
@@ -327,127 +328,6 @@ impl Plugins {
     /// One plugin.
     pub fn get(&self, name: &str) -> Option<PluginInfo> {
         self.0.get(name)
-    }
-}
-
-/// One question on its way through its chain.
-struct Round<'a, Q: Question> {
-    registry: &'a Registry,
-    context: &'a Context,
-    ask: &'a Q::Ask,
-    started: Instant,
-    /// The question for those who keep it, made for the first of them.
-    kept: Option<Arc<dyn Case>>,
-}
-
-impl<'a, Q: Asked> Round<'a, Q> {
-    fn new(registry: &'a Registry, context: &'a Context, ask: &'a Q::Ask) -> Round<'a, Q> {
-        Round { registry, context, ask, started: Instant::now(), kept: None }
-    }
-
-    /// Waits until there is room for a call. When there is none, the fault is the first binding's.
-    async fn permit(&mut self, chain: &[Arc<Live>]) -> Result<tokio::sync::SemaphorePermit<'a>, Fault> {
-        self.registry.permits.acquire().await.map_err(|waiting| {
-            if let Some(binding) = chain.first() {
-                self.record(binding, &Err(FaultKind::Overloaded { waiting }), self.started);
-            }
-            overloaded(chain, self.context, waiting)
-        })
-    }
-
-    /// Asks one binding, unless its breaker is open.
-    async fn ask(&mut self, binding: &Arc<Live>) -> Result<Q::Answer, Fault> {
-        let started = Instant::now();
-        let call = call::ask::<Q>(&binding.caller, &binding.plugin, &binding.grants, self.context, self.ask);
-        let answer = guarded(binding, call).await;
-        if let Some(shadow) = &binding.shadow
-            && !matches!(answer, Err(FaultKind::BreakerOpen { .. }))
-        {
-            shadow.offer(self.keep(), outcome::<Q>(&answer));
-        }
-        self.record(binding, &answer, started);
-        answer.map_err(|kind| fault(binding, self.context, kind))
-    }
-
-    /// The question for those who keep it.
-    fn keep(&mut self) -> Arc<dyn Case> {
-        let (context, ask) = (self.context, self.ask);
-        Arc::clone(self.kept.get_or_insert_with(|| case::keep::<Q>(context, ask)))
-    }
-
-    fn record(&mut self, binding: &Arc<Live>, answer: &Result<Q::Answer, FaultKind>, started: Instant) {
-        if let Some(log) = &self.registry.log {
-            log.record(Record {
-                at: SystemTime::now(),
-                took: started.elapsed(),
-                binding: Arc::clone(binding),
-                case: self.keep(),
-                outcome: outcome::<Q>(answer),
-            });
-        }
-    }
-
-    fn decided<T>(&self, answer: T, binding: &Live) -> Decided<T> {
-        decided(answer, binding, self.started)
-    }
-}
-
-/// Makes a call unless the binding's breaker is open, and tells the breaker how it went.
-async fn guarded<T>(binding: &Live, call: impl Future<Output = Result<T, FaultKind>>) -> Result<T, FaultKind> {
-    match binding.breaker.admit(Instant::now()) {
-        Ok(ticket) => {
-            let answer = call.await;
-            let report = match &answer {
-                Ok(_) => Report::Answered,
-                Err(FaultKind::Overloaded { .. }) => Report::Nothing,
-                Err(_) => Report::Failed,
-            };
-            ticket.report(report, Instant::now());
-            answer
-        }
-        Err(left) => {
-            let kind = FaultKind::BreakerOpen { probe_in_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) };
-            binding.plugin.tally.fault(&kind);
-            Err(kind)
-        }
-    }
-}
-
-fn decided<T>(answer: T, binding: &Live, started: Instant) -> Decided<T> {
-    let identity = &binding.plugin.identity;
-    let decided = Decided { answer, plugin: identity.name.clone(), digest: identity.digest.clone(), duration: started.elapsed() };
-    tracing::debug!(plugin = decided.plugin, micros = decided.duration.as_micros() as u64, "plugin answered");
-    decided
-}
-
-/// There is no room for a call, and too many wait already.
-fn overloaded(chain: &[Arc<Live>], context: &Context, waiting: u32) -> Fault {
-    let kind = FaultKind::Overloaded { waiting };
-    match chain.first() {
-        Some(binding) => {
-            binding.plugin.tally.fault(&kind);
-            fault(binding, context, kind)
-        }
-        None => Fault { plugin: String::new(), digest: String::new(), call: context.call_id.clone(), kind },
-    }
-}
-
-fn fault(binding: &Live, context: &Context, kind: FaultKind) -> Fault {
-    let (identity, binding, call) = (&binding.plugin.identity, &binding.stored.id, &context.call_id);
-    let (plugin, digest) = (identity.name.clone(), identity.digest.clone());
-    match kind {
-        // Its failures were said one by one.
-        FaultKind::BreakerOpen { .. } => tracing::debug!(plugin, digest, binding, call, "plugin not asked: {kind}"),
-        _ => tracing::warn!(plugin, digest, binding, call, fault = kind.name(), "plugin failed: {kind}"),
-    }
-    Fault { plugin, digest, call: call.clone(), kind }
-}
-
-/// The answer for those who keep it.
-fn outcome<Q: Asked>(answer: &Result<Q::Answer, FaultKind>) -> Outcome {
-    match answer {
-        Ok(answer) => Ok(Box::new(answer.clone())),
-        Err(kind) => Err(kind.clone()),
     }
 }
 

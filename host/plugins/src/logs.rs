@@ -1,9 +1,12 @@
 //! Lines that guests write to their standard output and error become log events of the server (target `plugin`),
-//! shortened, made harmless and limited in number.
+//! shortened, made harmless, limited in number, and without the secrets that the plugin was granted.
 
+use crate::case::NO_SETTINGS;
 use crate::decisions::unix_millis;
+use crate::grants::Grants;
 use crate::logbook::LogLine;
 use crate::plugin::Identity;
+use crate::redaction::Redaction;
 use bytes::Bytes;
 use std::future::Future;
 use std::pin::Pin;
@@ -58,6 +61,7 @@ pub(crate) struct GuestLog(Arc<Shared>);
 struct Shared {
     identity: Arc<Identity>,
     call: String,
+    hidden: Redaction,
     state: Mutex<State>,
 }
 
@@ -68,11 +72,12 @@ struct State {
 }
 
 impl GuestLog {
-    /// A log for `lines` lines.
-    pub(crate) fn new(identity: Arc<Identity>, call: String, lines: u32) -> GuestLog {
+    /// A log for `lines` lines, of a plugin with these grants.
+    pub(crate) fn new(identity: Arc<Identity>, grants: &Grants, call: String, lines: u32) -> GuestLog {
         GuestLog(Arc::new(Shared {
             identity,
             call,
+            hidden: Redaction::new(grants, &NO_SETTINGS),
             state: Mutex::new(State { lines_left: lines, last_words: Default::default() }),
         }))
     }
@@ -92,7 +97,7 @@ impl GuestLog {
         if !self.admit() {
             return;
         }
-        let (context, message) = (shortened(context, MAX_CONTEXT), shortened(message, MAX_LINE));
+        let (context, message) = (self.shown(context, MAX_CONTEXT), self.shown(message, MAX_LINE));
         let (plugin, call) = (&self.0.identity.name, &self.0.call);
         // The macro wants the level as a constant.
         macro_rules! log {
@@ -111,13 +116,36 @@ impl GuestLog {
         self.keep(level_name(level), &text);
     }
 
+    /// At most so many bytes of a text, in one line, without secrets: a part of one is one, too, so it is shortened last.
+    fn shown(&self, text: &str, most: usize) -> String {
+        let clean = self.0.hidden.text(text);
+        shortened(clean.as_deref().unwrap_or(text), most)
+    }
+
+    /// A line of which at most [`GuestLog::longest_line`] bytes and one more are there.
+    fn shown_line(&self, line: &[u8]) -> String {
+        let hidden = &self.0.hidden;
+        let text = String::from_utf8_lossy(line);
+        let mut clean = hidden.text(&text).unwrap_or_else(|| text.into_owned());
+        if line.len() > self.longest_line() {
+            // It may end with the beginning of a secret.
+            clean.truncate(clean.floor_char_boundary(clean.len().saturating_sub(hidden.longest())));
+        }
+        shortened(&clean, MAX_LINE)
+    }
+
+    /// Bytes of a line that may be needed to know all that is hidden of it.
+    fn longest_line(&self) -> usize {
+        MAX_LINE + self.0.hidden.longest()
+    }
+
     /// Puts a line where the operator can look at it.
     fn keep(&self, stream: &'static str, text: &str) {
         let identity = &self.0.identity;
         identity.logbook.add(LogLine {
             seq: 0,
             time: unix_millis(SystemTime::now()),
-            digest: identity.digest.clone(),
+            digest: identity.digest.to_string(),
             call: self.0.call.clone(),
             stream,
             text: text.to_owned(),
@@ -145,7 +173,7 @@ impl GuestLog {
     }
 
     fn line(&self, stream: &'static str, line: &[u8]) {
-        let line = harmless(line);
+        let line = self.shown_line(line);
         if line.is_empty() {
             return;
         }
@@ -221,7 +249,7 @@ impl StdoutStream for Lines {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(LineStream { log: self.log.clone(), stream: self.stream, line: Vec::new(), cut: false })
+        Box::new(LineStream { log: self.log.clone(), stream: self.stream, line: Vec::new() })
     }
 }
 
@@ -229,18 +257,12 @@ struct LineStream {
     log: GuestLog,
     stream: &'static str,
     line: Vec<u8>,
-    /// Whether the current line is longer than what is kept of it.
-    cut: bool,
 }
 
 impl LineStream {
     fn end_line(&mut self) {
-        if self.cut {
-            self.line.extend_from_slice(b"...");
-        }
         self.log.line(self.stream, &self.line);
         self.line.clear();
-        self.cut = false;
     }
 }
 
@@ -248,9 +270,9 @@ impl OutputStream for LineStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let mut pieces = bytes.split(|&byte| byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
-            let kept = piece.len().min(MAX_LINE.saturating_sub(self.line.len()));
+            // One byte more than is shown tells that the line goes on.
+            let kept = piece.len().min((self.log.longest_line() + 1).saturating_sub(self.line.len()));
             self.line.extend_from_slice(piece.get(..kept).unwrap_or_default());
-            self.cut |= kept < piece.len();
             if pieces.peek().is_some() {
                 self.end_line();
             }
@@ -303,18 +325,44 @@ mod tests {
         assert_eq!((0..500).filter(|_| rate.admit(2)).count() as u32, LINES_PER_SECOND - 1);
     }
 
+    fn log(grants: &Grants) -> GuestLog {
+        GuestLog::new(Arc::new(Identity::new("test", "sha256:0")), grants, "call-1".into(), 10)
+    }
+
+    #[test]
+    fn no_line_has_a_secret_or_the_beginning_of_one() {
+        let secrets = [("key".to_owned(), crate::Secret::new("hunter2-hunter2"))].into();
+        let log = log(&Grants { secrets, ..Grants::default() });
+        let mut stream = LineStream { log: log.clone(), stream: "stderr", line: Vec::new() };
+        // The secret begins before the end of what is shown and ends behind it.
+        stream.write(format!("{}hunter2-hun", "x".repeat(MAX_LINE - 5)).into()).unwrap();
+        stream
+            .write(Bytes::from_static(
+                b"ter2 and more
+hunter2-hunter2\n",
+            ))
+            .unwrap();
+        // Redacted, the line is so short that its end would be seen, where the last secret is cut off.
+        stream.write("hunter2-hunter2".repeat(200).into()).unwrap();
+        drop(stream);
+        log.message(Level::WARN, "hunter2-hunter2", &"hunter2-hunter2 ".repeat(100));
+        let lines = log.0.identity.logbook.after(0);
+        assert_eq!(lines.len(), 4);
+        assert!(lines.iter().all(|line| !line.text.contains("hunter")), "{lines:?}");
+        assert!(log.last_words().is_some_and(|words| !words.contains("hunter") && words.contains("[secret]")));
+    }
+
     #[test]
     fn writes_are_cut_into_lines_of_limited_length() {
-        let identity = Arc::new(Identity::new("test", "sha256:0".into()));
-        let log = GuestLog::new(identity, "call-1".into(), 10);
-        let mut stream = LineStream { log: log.clone(), stream: "stderr", line: Vec::new(), cut: false };
+        let log = log(&Grants::default());
+        let mut stream = LineStream { log: log.clone(), stream: "stderr", line: Vec::new() };
         stream.write(Bytes::from_static(b"one\ntw")).unwrap();
         assert_eq!(log.last_words().as_deref(), Some("one"));
         stream.write(Bytes::from_static(b"o\n")).unwrap();
         assert_eq!(log.last_words().as_deref(), Some("one two"));
         stream.write(vec![b'x'; 5000].into()).unwrap();
         stream.write(vec![b'x'; 5000].into()).unwrap();
-        assert!(stream.line.len() <= MAX_LINE);
+        assert!(stream.line.len() <= MAX_LINE + 1);
         drop(stream);
         assert_eq!(log.last_words().map(|line| line.len()), Some("two ".len() + MAX_LINE + 3));
     }

@@ -28,16 +28,16 @@ const SHOWN_NAMES: usize = 8;
 /// Who a plugin is, for logs and faults.
 #[derive(Debug)]
 pub(crate) struct Identity {
-    pub(crate) name: String,
-    pub(crate) digest: String,
+    pub(crate) name: Arc<str>,
+    pub(crate) digest: Arc<str>,
     pub(crate) log_rate: LogRate,
     /// Shared by all versions of a plugin.
     pub(crate) logbook: Arc<Logbook>,
 }
 
 impl Identity {
-    pub(crate) fn new(name: &str, digest: String) -> Identity {
-        Identity { name: name.to_owned(), digest, log_rate: LogRate::default(), logbook: Arc::default() }
+    pub(crate) fn new(name: &str, digest: &str) -> Identity {
+        Identity { name: name.into(), digest: digest.into(), log_rate: LogRate::default(), logbook: Arc::default() }
     }
 }
 
@@ -103,7 +103,7 @@ impl Plugin {
             None => exported.clone(),
         };
         Ok(Plugin {
-            identity: Arc::new(Identity { logbook, ..Identity::new(name, loaded.inspection.digest.clone()) }),
+            identity: Arc::new(Identity { logbook, ..Identity::new(name, &loaded.inspection.digest) }),
             loaded: Arc::new(loaded),
             serves,
             built_in,
@@ -126,7 +126,7 @@ impl Plugin {
 
     pub(crate) fn info(&self) -> PluginInfo {
         PluginInfo {
-            name: self.identity.name.clone(),
+            name: self.identity.name.to_string(),
             component: self.loaded.inspection.clone(),
             serves: self.serves.clone(),
             built_in: self.built_in,

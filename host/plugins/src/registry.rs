@@ -12,7 +12,10 @@ use crate::plugin::{Loaded, Plugin, check_kind, check_name, compile, digest, loa
 use crate::sandbox::Sandbox;
 use crate::shadow::Runner;
 use crate::storage::{Entry, Index, Storage, StorageError};
-use crate::{engine, imports, permits::Permits};
+use crate::{
+    engine, imports,
+    permits::{Permits, Room},
+};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -131,6 +134,7 @@ impl Registry {
             }
         }
         index.complete(unix_millis(now));
+        forget(&key_values, &index).await;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let ground = Ground {
             engine: loader.linker.engine().clone(),
@@ -157,7 +161,7 @@ impl Registry {
             _ => None,
         };
         Ok(Registry {
-            permits: Permits::new(loader.config.max_concurrent_calls, loader.config.max_waiting_calls),
+            permits: permits(&loader.config),
             log,
             snapshot: ArcSwap::from_pointee(snapshot),
             ground,
@@ -286,6 +290,7 @@ impl Registry {
         }
         let stored = self.commit(&mut index, change).await;
         stored.map_err(|StorageError { path, reason }| RemoveError::Storage { path, reason })?;
+        forget(&self.ground.key_values, &index).await;
         tracing::info!(plugin = name, "plugin removed");
         Ok(())
     }
@@ -341,6 +346,7 @@ impl Registry {
         }
         changed.bindings.remove(at);
         self.commit(&mut index, Change { index: changed, upload: None }).await.map_err(unstored)?;
+        forget(&self.ground.key_values, &index).await;
         tracing::info!(binding = id, "binding removed");
         Ok(())
     }
@@ -453,6 +459,24 @@ impl Registry {
     }
 }
 
+/// Forgets what was kept for bindings that there are no more. What can't be forgotten now is at the next start; no other binding gets
+/// the same id.
+async fn forget(key_values: &Arc<dyn KeyValue>, index: &Index) {
+    let bindings: Vec<&str> = index.bindings.iter().map(|binding| binding.id.as_str()).collect();
+    if let Err(error) = key_values.retain(&bindings).await {
+        tracing::warn!(%error, "what plugins kept for removed bindings is still there");
+    }
+}
+
+fn permits(config: &Config) -> Permits {
+    let all = Room { running: config.max_concurrent_calls, waiting: config.max_waiting_calls };
+    let of_app = Room {
+        running: config.max_concurrent_calls_per_app.min(all.running),
+        waiting: config.max_waiting_calls_per_app.min(all.waiting),
+    };
+    Permits::new(all, of_app, config.max_wait)
+}
+
 /// The built-in versions and those of the index.
 fn kept(before: &Snapshot, index: &Index, uploaded: Option<&Arc<Plugin>>) -> Versions {
     let mut plugins = Versions::new();
@@ -465,7 +489,7 @@ fn kept(before: &Snapshot, index: &Index, uploaded: Option<&Arc<Plugin>>) -> Ver
     for (name, entries) in &index.plugins {
         let versions = entries.iter().filter_map(|entry| {
             let known = before.version(name, &entry.digest);
-            known.or_else(|| uploaded.filter(|plugin| plugin.identity.digest == entry.digest)).cloned()
+            known.or_else(|| uploaded.filter(|plugin| *plugin.identity.digest == *entry.digest)).cloned()
         });
         plugins.entry(name.clone()).or_default().extend(versions);
     }
@@ -509,7 +533,7 @@ fn version_info(snapshot: &Snapshot, version: &Arc<Plugin>) -> VersionInfo {
 
 /// How bindings name a version.
 fn key(version: &Plugin) -> String {
-    if version.built_in { BUILT_IN.to_owned() } else { version.identity.digest.clone() }
+    if version.built_in { BUILT_IN.to_owned() } else { version.identity.digest.to_string() }
 }
 
 /// Finds a version by its digest, the beginning of its digest, or [`BUILT_IN`].
@@ -588,7 +612,7 @@ fn unstored(StorageError { path, reason }: StorageError) -> BindError {
 }
 
 fn used(snapshot: &Snapshot) -> Vec<String> {
-    snapshot.plugins.values().flatten().map(|plugin| plugin.identity.digest.clone()).collect()
+    snapshot.plugins.values().flatten().map(|plugin| plugin.identity.digest.to_string()).collect()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -97,9 +97,9 @@ impl Sandbox {
     }
 
     fn system(&mut self) -> &mut System {
-        let (identity, call, lines) = (&self.identity, &self.call, self.log_lines);
+        let (identity, grants, call, lines) = (&self.identity, &self.grants, &self.call, self.log_lines);
         self.system.get_or_insert_with(|| {
-            let log = GuestLog::new(Arc::clone(identity), call.clone(), lines);
+            let log = GuestLog::new(Arc::clone(identity), grants, call.clone(), lines);
             let wasi = WasiCtx::builder()
                 .stdout(Lines::new(log.clone(), "stdout"))
                 .stderr(Lines::new(log.clone(), "stderr"))

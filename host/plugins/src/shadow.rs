@@ -3,12 +3,14 @@
 
 use crate::api::Counters;
 use crate::call::Caller;
-use crate::case::{Case, redact};
+use crate::case::{Case, Outcome};
 use crate::compare::{Difference, differences};
 use crate::decisions::{LoggedFault, unix_millis};
 use crate::error::FaultKind;
 use crate::grants::Grants;
 use crate::plugin::Plugin;
+use crate::redaction::{REDACTED, Redaction};
+use crate::weight::{Budget, Share};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -20,6 +22,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 /// Calls that wait for shadow versions; more are dropped and counted.
 const QUEUE: usize = 1024;
+/// Bytes of such calls, about.
+const QUEUE_BYTES: usize = 32 << 20;
 /// Shadow calls at a time. They have sandboxes of their own beside those of live calls.
 pub(crate) const CONCURRENT: u32 = 4;
 /// Examples that are kept.
@@ -76,19 +80,13 @@ pub enum ShadowAnswer {
 }
 
 impl ShadowAnswer {
-    fn new(answer: Result<Value, FaultKind>, grants: &Grants) -> ShadowAnswer {
+    fn new(answer: Result<Value, FaultKind>, redaction: &Redaction) -> ShadowAnswer {
         match answer {
             Ok(mut output) => {
-                redact(&mut output, grants);
+                redaction.value(&mut output);
                 ShadowAnswer::Output(output)
             }
-            Err(fault) => {
-                let mut fault = LoggedFault::new(&fault);
-                if let Some(clean) = crate::case::redacted(&fault.reason, grants) {
-                    fault.reason = clean;
-                }
-                ShadowAnswer::Fault(fault)
-            }
+            Err(fault) => ShadowAnswer::Fault(LoggedFault::new(&fault, redaction)),
         }
     }
 }
@@ -131,9 +129,11 @@ impl Shadow {
         }
     }
 
-    /// Has a question asked again. Does not wait.
-    pub(crate) fn offer(self: &Arc<Self>, case: Arc<dyn Case>, active: crate::case::Outcome) {
-        if !self.runner.run(Job { shadow: Arc::clone(self), case, active }) {
+    /// Has a question asked again, which with its answer has about `bytes` bytes. Does not wait.
+    pub(crate) fn offer(self: &Arc<Self>, case: Arc<dyn Case>, active: Outcome, bytes: usize) {
+        let share = self.runner.waiting.take(bytes);
+        let job = share.map(|share| Job { shadow: Arc::clone(self), case, active, _share: share });
+        if !job.is_some_and(|job| self.runner.run(job)) {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -157,19 +157,29 @@ impl Shadow {
                 Vec::new()
             }
         };
-        let (Ok(context), Some(input)) = (to_raw_value(case.context()), case.input()) else { return };
-        let clean = |mut difference: Difference| {
-            let values = difference.before.iter_mut().chain(difference.after.iter_mut());
-            values.for_each(|value| redact(value, &self.grants));
-            difference
+        let redaction = Redaction::new(&self.grants, case.settings());
+        let (Ok(context), Some(input)) = (to_raw_value(case.context()), case.input(&redaction)) else { return };
+        // The differences are of what the versions answered; what is shown of them has no secrets.
+        let (active, shadow) = (ShadowAnswer::new(active, &redaction), ShadowAnswer::new(shadow, &redaction));
+        let shown = match (&active, &shadow) {
+            (ShadowAnswer::Output(active), ShadowAnswer::Output(shadow)) => differences(active, shadow),
+            _ => Vec::new(),
+        };
+        let clean = |found: Difference| {
+            // What differs only in what is not shown is still said to differ.
+            shown.iter().find(|shown| shown.field == found.field).cloned().unwrap_or_else(|| Difference {
+                before: found.before.map(|_| REDACTED.into()),
+                after: found.after.map(|_| REDACTED.into()),
+                field: found.field,
+            })
         };
         let example = ShadowExample {
             time: unix_millis(SystemTime::now()),
             context,
             input,
-            active: ShadowAnswer::new(active, &self.grants),
-            shadow: ShadowAnswer::new(shadow, &self.grants),
             differences: found.into_iter().map(clean).collect(),
+            active,
+            shadow,
         };
         let mut examples = self.examples.lock().unwrap_or_else(PoisonError::into_inner);
         let Examples { last, fields } = &mut *examples;
@@ -192,7 +202,7 @@ impl Shadow {
     pub(crate) fn report(&self) -> ShadowReport {
         let examples = self.examples.lock().unwrap_or_else(PoisonError::into_inner);
         ShadowReport {
-            digest: self.plugin.identity.digest.clone(),
+            digest: self.plugin.identity.digest.to_string(),
             active: self.active.clone(),
             since: self.since,
             same: self.same.load(Relaxed),
@@ -209,25 +219,35 @@ impl Shadow {
 struct Job {
     shadow: Arc<Shadow>,
     case: Arc<dyn Case>,
-    active: crate::case::Outcome,
+    active: Outcome,
+    _share: Share,
 }
 
 impl Job {
     async fn run(self) {
-        let Job { shadow, case, active } = self;
+        let Job { shadow, case, active, _share } = self;
         let answer = case.ask(&shadow.caller, &shadow.plugin, &shadow.grants).await;
         shadow.note(&*case, active.map(|answer| answer.json()), answer);
     }
 }
 
 /// The thread on which shadow versions run; it begins with the first of them.
-#[derive(Clone, Default)]
-pub(crate) struct Runner(Arc<OnceLock<Option<mpsc::Sender<Job>>>>);
+#[derive(Clone)]
+pub(crate) struct Runner {
+    jobs: Arc<OnceLock<Option<mpsc::Sender<Job>>>>,
+    waiting: Budget,
+}
+
+impl Default for Runner {
+    fn default() -> Self {
+        Runner { jobs: Arc::default(), waiting: Budget::new(QUEUE_BYTES) }
+    }
+}
 
 impl Runner {
     /// False when too many calls wait.
     fn run(&self, job: Job) -> bool {
-        let sender = self.0.get_or_init(|| {
+        let sender = self.jobs.get_or_init(|| {
             let (sender, receiver) = mpsc::channel(QUEUE);
             let started = std::thread::Builder::new().name("plugin-shadows".into()).spawn(move || work(receiver));
             match started {

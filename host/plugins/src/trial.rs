@@ -3,6 +3,7 @@
 
 use crate::api::{CallLimits, Config, Inspection, Interface};
 use crate::call::{self, Caller};
+use crate::case::with_settings;
 use crate::error::{FaultKind, Rejected};
 use crate::grants::Grants;
 use crate::imports::MemoryKeyValue;
@@ -12,11 +13,13 @@ use crate::question::{
     AttemptedQuestion, DeliverQuestion, ListQuestion, OpenQuestion, OutputModeQuestion, PolicyQuestion, Question, ReadQuestion,
     StatQuestion,
 };
+use crate::redaction::Redaction;
 use crate::registry;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::Semaphore;
@@ -107,6 +110,31 @@ impl Trial {
             (Interface::VodSource, "read") => self.question::<ReadQuestion>(context, &function, input).await,
             _ => Err(no_function(interface)),
         }
+    }
+
+    /// Asks a question of the decision log again, with the settings that its call had. The answer is as the log would have it, without
+    /// what it does not show, so that both can be compared.
+    ///
+    /// # Errors
+    /// As [`Trial::ask`].
+    pub async fn ask_again(
+        &self,
+        interface: Interface,
+        context: &Context,
+        settings: &BTreeMap<String, String>,
+        input: Value,
+    ) -> Result<Value, TrialError> {
+        let grants = with_settings(&self.grants, settings);
+        let mut answer = self.with_grants(grants).ask(interface, context, input).await?;
+        Redaction::new(&self.grants, settings).value(&mut answer);
+        Ok(answer)
+    }
+
+    /// The same with other grants and the same store.
+    fn with_grants(&self, grants: Arc<Grants>) -> Trial {
+        let Caller { engine, limits, turns, key_values } = &self.caller;
+        let (engine, limits, turns, key_values) = (engine.clone(), limits.clone(), Arc::clone(turns), Arc::clone(key_values));
+        Trial { plugin: Arc::clone(&self.plugin), caller: Caller { engine, limits, turns, key_values }, grants }
     }
 
     async fn question<Q>(&self, context: &Context, function: &str, input: Value) -> Result<Value, TrialError>

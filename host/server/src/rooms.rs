@@ -9,7 +9,7 @@ mod members;
 mod once;
 mod play;
 mod publish;
-mod rules;
+pub(crate) mod rules;
 mod step;
 #[cfg(test)]
 pub(crate) mod testing;

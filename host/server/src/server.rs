@@ -26,7 +26,7 @@ use crate::http::{self, Health, Metrics, Site, connection};
 use crate::ingest::{Door, rtmp};
 use crate::live::{self, Live};
 use crate::rooms::{self, Credentials, LiveControl, Rooms, StreamName};
-use crate::store::Retention;
+use crate::store::{KeyValues, Retention};
 use crate::tls;
 use crate::webhooks::Webhooks;
 
@@ -50,6 +50,7 @@ pub struct Server {
     data: PathBuf,
     live: Arc<Live>,
     plugins: Plugins,
+    key_values: Arc<KeyValues>,
     health: Arc<Health>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -87,7 +88,8 @@ impl Server {
         std::fs::create_dir_all(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
         let lock = lock(data)?;
         let live = Live::new(live_settings(config));
-        let plugins = open_plugins(config, data).await?;
+        let key_values = Arc::new(KeyValues::open(data).await.context("cannot open what plugins keep")?);
+        let plugins = open_plugins(config, data, Arc::clone(&key_values)).await?;
         let listeners = Listeners::bind(config)?;
         let rooms_config = rooms::Config {
             http_url: non_empty(&config.http.public_url),
@@ -128,7 +130,8 @@ impl Server {
             tracing::info!(%address, "{name} listens");
         }
         health.set_ready(true);
-        Ok(Self { rooms, addresses, credentials, data: data.to_owned(), live, plugins, health, stop, tasks, _lock: lock })
+        let data = data.to_owned();
+        Ok(Self { rooms, addresses, credentials, data, live, plugins, key_values, health, stop, tasks, _lock: lock })
     }
 
     /// Takes no more work, ends the streams, lets viewers get their end, and waits for what is under way.
@@ -150,6 +153,7 @@ impl Server {
         }
         self.rooms.close().await;
         self.plugins.flush().await;
+        self.key_values.close().await;
         let _ = std::fs::remove_file(self.data.join("addresses.json"));
     }
 }
@@ -167,7 +171,7 @@ fn lock(data: &Path) -> Result<File> {
     }
 }
 
-async fn open_plugins(config: &Config, data: &Path) -> Result<Plugins> {
+async fn open_plugins(config: &Config, data: &Path, key_values: Arc<KeyValues>) -> Result<Plugins> {
     let mut plugin_config = flyloft_plugins::Config { data_dir: Some(data.join("plugins")), ..Default::default() };
     plugin_config.limits.deadline = Duration::from_millis(config.plugins.deadline_ms);
     plugin_config.limits.memory = config.plugins.memory_bytes;
@@ -175,7 +179,7 @@ async fn open_plugins(config: &Config, data: &Path) -> Result<Plugins> {
         max_bytes: config.plugins.decisions.max_bytes,
         max_age: Duration::from_secs(config.plugins.decisions.max_age_hours * 3600),
     };
-    let plugins = Plugins::open(plugin_config).context("cannot start the plugin runtime")?;
+    let plugins = Plugins::open_with(plugin_config, key_values).context("cannot start the plugin runtime")?;
     for (name, file) in config.components() {
         let component = std::fs::read(file).with_context(|| format!("plugins.components.{name}: cannot read {file}"))?;
         let info = plugins.put(name, component.into()).await.with_context(|| format!("plugins.components.{name}: {file}"))?;

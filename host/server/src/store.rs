@@ -1,6 +1,7 @@
 //! Storage: one SQLite database in the data directory. Reads go side by side, writes one after the other, and a write that was
-//! acknowledged survives a crash and a power failure.
+//! acknowledged survives a crash and a power failure. What plugins keep lies in a second one.
 
+mod key_values;
 mod outbox;
 mod query;
 mod row;
@@ -21,6 +22,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Notify, watch};
 
+pub use key_values::KeyValues;
 pub use outbox::{DueLane, Lane, Planned, Progress, Queued, QueuedState, Webhook};
 pub use query::{Credential, EventFilter, Page, RoomFilter, StoredAnswer};
 
@@ -88,21 +90,7 @@ impl Store {
     pub async fn open(directory: &Path, retention: Retention) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
         let open = |source| StoreError::Open { path: path.clone(), source };
-        std::fs::create_dir_all(directory).map_err(|error| open(sqlx::Error::Io(error)))?;
-        // It holds stream keys, so only its owner may read it. SQLite gives its other files the same mode.
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| open(sqlx::Error::Io(error)))?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
+        let options = database(&path)?.synchronous(SqliteSynchronous::Full).foreign_keys(true);
         let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(open)?;
         sqlx::migrate!("./migrations").run(&writer).await.map_err(|source| StoreError::Migrate { path: path.clone(), source })?;
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await.map_err(open)?;
@@ -167,6 +155,19 @@ impl Tx<'_> {
         }
         Ok(())
     }
+}
+
+/// How a database is opened; its file is made if it is missing.
+fn database(path: &Path) -> Result<SqliteConnectOptions, StoreError> {
+    let make = || {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        // It holds secrets, so only its owner may read it. SQLite gives its other files the same mode.
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+    };
+    make().map_err(|error| StoreError::Open { path: path.to_owned(), source: sqlx::Error::Io(error) })?;
+    Ok(SqliteConnectOptions::new().filename(path).journal_mode(SqliteJournalMode::Wal).busy_timeout(BUSY_TIMEOUT))
 }
 
 fn millis(duration: Duration) -> Millis {

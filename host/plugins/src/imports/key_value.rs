@@ -28,8 +28,12 @@ const BUCKET: &str = "default";
 /// What a [`KeyValue`] answers, at once or later.
 pub type KeyValueAnswer<'a, T> = Pin<Box<dyn Future<Output = Result<T, KeyValueError>> + Send + 'a>>;
 
+/// Keys of a namespace, so that many short ones do not cost more than the quota says.
+pub const MAX_KEYS: usize = 10_000;
+
 /// Keeps the values of `wasi:keyvalue`. Each namespace is a store of its own. Keys have up to 256 bytes and values up to
-/// 64 KiB; that is checked already. `quota` is in bytes of keys and values together, of the namespace after the change.
+/// 64 KiB; that is checked already. `quota` is in bytes of keys and values together, of the namespace after the change; what is over a
+/// quota that was lowered may still shrink. A namespace has up to [`MAX_KEYS`] keys.
 ///
 /// What one call has written, calls that begin afterwards see.
 pub trait KeyValue: fmt::Debug + Send + Sync {
@@ -50,6 +54,9 @@ pub trait KeyValue: fmt::Debug + Send + Sync {
 
     /// Up to `limit` keys that come after `after`, in the order of their bytes.
     fn keys<'a>(&'a self, namespace: &'a str, after: Option<&'a str>, limit: usize) -> KeyValueAnswer<'a, Vec<String>>;
+
+    /// Forgets all namespaces but these.
+    fn retain<'a>(&'a self, namespaces: &'a [&'a str]) -> KeyValueAnswer<'a, ()>;
 }
 
 /// A value with what tells it from earlier and later ones of the same key.

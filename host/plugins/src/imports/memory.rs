@@ -1,13 +1,10 @@
 //! A [`KeyValue`] that keeps everything in memory and forgets it when the server stops.
 
-use super::key_value::{KeyValue, KeyValueAnswer, KeyValueError, Versioned};
+use super::key_value::{KeyValue, KeyValueAnswer, KeyValueError, MAX_KEYS, Versioned};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
-
-/// Keys of a namespace, so that many short ones do not cost more than the quota says.
-const MAX_KEYS: usize = 10_000;
 
 /// Keeps values in memory, up to 10,000 of a namespace.
 #[derive(Debug, Default)]
@@ -117,6 +114,12 @@ impl KeyValue for MemoryKeyValue {
             let range = namespace.values.range::<str, _>((from, Bound::Unbounded));
             Ok(range.take(limit).map(|(key, _)| key.clone()).collect())
         })
+    }
+
+    fn retain<'a>(&'a self, namespaces: &'a [&'a str]) -> KeyValueAnswer<'a, ()> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|namespace, _| namespaces.contains(&namespace.as_str()));
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -30,7 +30,7 @@ async fn an_answer_names_its_plugin_and_is_counted() {
     let plugins = plugins();
     let decided = plugins.decide(&context(), &publish("stream-1")).await.unwrap();
     let info = plugins.get("room-policy").unwrap();
-    assert_eq!((decided.plugin.as_str(), &decided.digest), ("room-policy", &info.component.digest));
+    assert_eq!((&*decided.plugin, &*decided.digest), ("room-policy", info.component.digest.as_str()));
     assert_eq!((info.counters.calls, info.counters.faults.total()), (1, 0));
     assert!(info.counters.p50_micros.is_some() && info.counters.max_memory > 0);
 }

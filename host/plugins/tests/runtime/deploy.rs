@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 async fn mode(plugins: &Plugins) -> (OutputMode, String) {
     let decided = plugins.resolve_output_mode(&context(), &output_request(Some("RTMP"), None)).await.unwrap();
     match decided.answer {
-        OutputModeAnswer::UseOutputs(outputs) => (outputs.mode, decided.plugin),
+        OutputModeAnswer::UseOutputs(outputs) => (outputs.mode, decided.plugin.to_string()),
         other => panic!("{other:?}"),
     }
 }
@@ -49,7 +49,7 @@ async fn other_names_stand_before_the_built_in_ones_in_their_order() {
     // What it has no opinion about goes on to the built-in policy.
     let request = PushOutRequest { room: None, stream: "s".into(), target: "rtmp://live.example".into() };
     let decided = plugins.decide(&context(), &Action::PushOut(request)).await.unwrap();
-    assert_eq!(decided.plugin, "room-policy");
+    assert_eq!(&*decided.plugin, "room-policy");
     plugins.remove("ant").await.unwrap();
     plugins.remove("zebra").await.unwrap();
     assert_eq!(mode(&plugins).await, (OutputMode::Rtmp, "output-mode".into()));
@@ -62,7 +62,7 @@ async fn under_a_built_in_name_only_that_interface_is_asked() {
     assert_eq!(info.serves, [Interface::RoomPolicy]);
     assert_eq!(info.component.interfaces, [Interface::RoomPolicy, Interface::OutputMode]);
     let decided = plugins.resolve_output_mode(&context(), &output_request(None, None)).await.unwrap();
-    assert_eq!(decided.plugin, "output-mode");
+    assert_eq!(&*decided.plugin, "output-mode");
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn when_nobody_has_an_opinion_the_answer_says_so() {
     plugins.put("room-policy", ABSTAIN.into()).await.unwrap();
     plugins.put("output-mode", ABSTAIN.into()).await.unwrap();
     let decided = plugins.decide(&context(), &publish("s")).await.unwrap();
-    assert_eq!(decided.plugin, "room-policy");
+    assert_eq!(&*decided.plugin, "room-policy");
     assert!(matches!(&decided.answer, Decision::Deny(denial) if denial.code == "no-opinion"), "{decided:?}");
     let decided = plugins.resolve_output_mode(&context(), &output_request(Some("RTMP"), None)).await.unwrap();
     assert_eq!(decided.answer, OutputModeAnswer::Abstain);
@@ -135,6 +135,6 @@ async fn a_call_under_way_finishes_on_the_plugin_that_it_began_with() {
     let replaced = plugins.put("room-policy", BOTH.into()).await.unwrap();
     let decided = call.await.unwrap().unwrap();
     let allowed = matches!(decided.answer, Decision::Allow(_));
-    assert!((decided.digest == old && allowed) || (decided.digest == replaced.component.digest && !allowed));
+    assert!((*decided.digest == *old && allowed) || (*decided.digest == *replaced.component.digest && !allowed));
     assert_eq!(verdict(&plugins, publish("slow")).await, Err("both".into()));
 }

@@ -50,7 +50,7 @@ async fn the_built_in_plugin_makes_cloud_events() {
     let plugins = plugins();
     let urls = settings("https://a.example/hook, http://b.example:8080/");
     let decided = plugins.plan_deliveries(&context(), &urls, &event("videoRoom.live")).await.unwrap();
-    assert_eq!(decided.plugin, "webhook");
+    assert_eq!(&*decided.plugin, "webhook");
     let urls: Vec<&str> = decided.answer.iter().map(|delivery| delivery.url.as_str()).collect();
     assert_eq!(urls, ["https://a.example/hook", "http://b.example:8080/"]);
     let delivery = &decided.answer[0];
@@ -66,7 +66,7 @@ async fn the_built_in_plugin_makes_cloud_events() {
 async fn without_urls_nobody_is_told() {
     let plugins = plugins();
     let decided = plugins.plan_deliveries(&context(), &BTreeMap::new(), &event("videoRoom.live")).await.unwrap();
-    assert_eq!((decided.plugin.as_str(), decided.answer), ("webhook", vec![]));
+    assert_eq!((&*decided.plugin, decided.answer), ("webhook", vec![]));
 }
 
 #[tokio::test]

@@ -224,7 +224,7 @@ async fn more_calls_than_may_wait_are_refused() {
         kinds.push(call.await.unwrap());
     }
     let late = kinds.iter().filter(|kind| matches!(kind, FaultKind::Deadline { ms: 100 })).count();
-    let refused = kinds.iter().filter(|kind| matches!(kind, FaultKind::Overloaded { waiting: 2 })).count();
+    let refused = kinds.iter().filter(|kind| matches!(kind, FaultKind::Overloaded { waiting: 2, .. })).count();
     assert_eq!(late + refused, 12, "{kinds:?}");
     assert!(late >= 3 && refused > 0, "{kinds:?}");
     assert!(verdict(&plugins, publish("healthy")).await.is_ok());
@@ -286,12 +286,12 @@ async fn a_failing_output_mode_falls_through_to_the_next() {
     // The hostile policy is no output mode, so it is never asked for one.
     plugins.put("hostile", HOSTILE.into()).await.unwrap();
     let decided = plugins.resolve_output_mode(&context(), &output_request(Some("CMAF"), None)).await.unwrap();
-    assert_eq!(decided.plugin, "output-mode");
+    assert_eq!(&*decided.plugin, "output-mode");
     assert!(matches!(decided.answer, OutputModeAnswer::UseOutputs(_)));
     // As a policy it stands before the built-in one, and its failure closes the door.
     assert!(matches!(fault(&plugins, publish("trap")).await, FaultKind::Trap { .. }));
     let decided = plugins.decide(&context(), &publish("healthy")).await.unwrap();
-    assert_eq!((decided.plugin.as_str(), matches!(decided.answer, Decision::Allow(_))), ("hostile", true));
+    assert_eq!((&*decided.plugin, matches!(decided.answer, Decision::Allow(_))), ("hostile", true));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::logged::logged;
 use crate::requests::*;
 use flyloft_plugins::model::{Decision, Grant};
-use flyloft_plugins::{Config, FaultKind, Grants, Plugins};
+use flyloft_plugins::{Config, FaultKind, Grants, NewBinding, Plugins};
 use flyloft_test_guests::{NGINX_CALLBACKS, REACH, SRS_CALLBACKS};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -249,7 +249,7 @@ async fn a_backend_for_nginx_rtmp_decides() {
     assert!(asked[0].ends_with("&name=good&call=publish&type=live&mode=CMAF"), "{asked:?}");
     // It has no URL for plays, so they go on to the built-in policy.
     let decided = plugins.decide(&context(), &play(None, None)).await.unwrap();
-    assert_eq!((decided.plugin.as_str(), matches!(decided.answer, Decision::Deny(_))), ("room-policy", true));
+    assert_eq!((&*decided.plugin, matches!(decided.answer, Decision::Deny(_))), ("room-policy", true));
 }
 
 #[tokio::test]
@@ -262,4 +262,64 @@ async fn a_backend_for_srs_decides() {
     assert_eq!(verdict(&plugins, publish("bad")).await, Err("refused-by-backend".into()));
     let asked = server.asked();
     assert!(asked[0].contains("\"action\":\"on_publish\"") && asked[0].contains("\"param\":\"?mode=CMAF\""), "{asked:?}");
+}
+
+/// Publishes for an App whose plugin asks `url`.
+fn hang(plugins: &Plugins, app: &str, url: &str) -> tokio::task::JoinHandle<Result<(), FaultKind>> {
+    let mut context = context();
+    context.app.id = app.into();
+    let (plugins, action) = (plugins.clone(), publish(&format!("http GET {url}")));
+    tokio::spawn(async move { plugins.decide(&context, &action).await.map(drop).map_err(|fault| fault.kind) })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_whose_backend_hangs_takes_no_room_from_others() {
+    let server = Server::start(Then::Drip, |_| ENDLESS_HEAD.to_owned()).await;
+    let mut config = config();
+    config.limits.deadline = Duration::from_secs(600);
+    config.max_wait = Duration::from_secs(600);
+    let share = config.max_concurrent_calls_per_app as usize;
+    let plugins = Plugins::open(config).unwrap();
+    plugins.deploy("reach", REACH.into()).await.unwrap();
+    for app in ["slow", "fast"] {
+        let new =
+            NewBinding { plugin: "reach".into(), app: Some(app.into()), grants: hosts(&["127.0.0.1"]), ..NewBinding::default() };
+        plugins.bind(new).await.unwrap();
+    }
+    let hanging: Vec<_> = (0..100).map(|_| hang(&plugins, "slow", &server.url("/"))).collect();
+    while server.asked().len() < share {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let mut context = context();
+    context.app.id = "fast".into();
+    for _ in 0..200 {
+        let answered = plugins.decide(&context, &publish("config none")).await.unwrap();
+        assert!(matches!(answered.answer, Decision::Deny(denial) if denial.reason == "None"));
+    }
+    assert!(hanging.iter().all(|call| !call.is_finished()), "the calls of the slow App still hang");
+    assert_eq!(server.asked().len(), share, "as many calls of the slow App run as may");
+    for call in hanging {
+        call.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_wait_too_long_for_others_of_their_app_are_refused() {
+    let server = Server::start(Then::Drip, |_| ENDLESS_HEAD.to_owned()).await;
+    let mut config = config();
+    config.limits.deadline = Duration::from_secs(600);
+    config.max_wait = Duration::from_millis(50);
+    config.max_concurrent_calls_per_app = 2;
+    let plugins = granted_with(config, REACH, hosts(&["127.0.0.1"])).await;
+    let hanging = [hang(&plugins, "slow", &server.url("/")), hang(&plugins, "slow", &server.url("/"))];
+    while server.asked().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let refused = hang(&plugins, "slow", &server.url("/")).await.unwrap().unwrap_err();
+    assert!(matches!(refused, FaultKind::Overloaded { of_app: true, .. }), "{refused}");
+    assert!(refused.to_string().contains("a slow backend"), "{refused}");
+    assert_eq!(plugins.get("granted").unwrap().counters.faults.overloaded, 1);
+    for call in hanging {
+        call.abort();
+    }
 }

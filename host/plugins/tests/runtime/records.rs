@@ -4,9 +4,11 @@ use crate::requests::*;
 use flyloft_plugins::model::*;
 use flyloft_plugins::{
     BindingChange, Config, DecisionFilter, DecisionLimits, Grants, Interface, LoggedDecision, NewBinding, OnFailure, Plugins,
-    Secret, ShadowAnswer, ShadowReport,
+    Secret, ShadowAnswer, ShadowReport, Trial, answer_kind, differences,
 };
-use flyloft_test_guests::{ABSTAIN, BOTH, HOSTILE};
+use flyloft_test_guests::{ABSTAIN, BOTH, HOOKS, HOSTILE, SOURCES};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -217,4 +219,130 @@ async fn an_active_version_that_fails_differs_from_a_shadow_that_does_not() {
     let seen = report(&plugins, "room-policy", 1).await;
     assert_eq!((seen.different, seen.failed), (1, 0));
     assert!(matches!(&seen.examples[0].active, ShadowAnswer::Fault(fault) if fault.kind == "trap"));
+}
+
+fn event(kind: &str) -> WebhookEvent {
+    WebhookEvent {
+        id: "evt-1".into(),
+        kind: kind.into(),
+        time: 1_800_000_000_000,
+        app_id: "app-1".into(),
+        room_id: None,
+        member_id: None,
+        data: "{}".into(),
+    }
+}
+
+/// Settings of a subscription, with an address that is a secret.
+fn settings() -> BTreeMap<String, String> {
+    [("urls".to_owned(), "https://hooks.example/T0/very-secret".to_owned())].into()
+}
+
+fn attempted(headers: Vec<Pair>) -> AttemptedRequest {
+    let url = "https://hooks.example/T0/very-secret".into();
+    let delivery = Delivery { method: DeliveryMethod::Post, url, headers, body: b"{}".to_vec(), sign: true, timeout: None };
+    let response = ReceiverResponse { status: 204, retry_after: None, body: Vec::new() };
+    AttemptedRequest { event: event("one"), delivery, attempt: Attempt { number: 1, outcome: Outcome::Response(response) } }
+}
+
+fn value(raw: &serde_json::value::RawValue) -> Value {
+    serde_json::from_str(raw.get()).unwrap()
+}
+
+/// Asks a component all that the log has, and gives what it would answer otherwise.
+async fn replayed(component: &'static [u8], decisions: &[LoggedDecision]) -> Vec<(u64, String)> {
+    let trial = Trial::load(component.into(), &config(), Grants::default()).await.unwrap();
+    let mut changed = Vec::new();
+    for decision in decisions {
+        let context: Context = serde_json::from_str(decision.context.get()).unwrap();
+        let input = value(&decision.input);
+        let now = trial.ask_again(decision.interface, &context, &decision.settings, input).await.unwrap();
+        let before = value(decision.output.as_ref().unwrap());
+        let found = differences(&before, &now);
+        changed.extend(found.into_iter().map(|found| (decision.id, found.field)));
+    }
+    changed
+}
+
+#[tokio::test]
+async fn webhooks_are_logged_without_their_secrets_and_can_be_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugins = open(dir.path());
+    plugins.plan_deliveries(&context(), &settings(), &event("videoRoom.live")).await.unwrap();
+    let headers = vec![Pair { name: "Authorization".into(), value: "Bearer very-secret-token".into() }];
+    plugins.attempted("webhook", &context(), &settings(), &attempted(headers)).await.unwrap();
+    plugins.put("hooks", HOOKS.into()).await.unwrap();
+    plugins.plan_deliveries(&context(), &settings(), &event("abstain")).await.unwrap();
+    let _ = plugins.plan_deliveries(&context(), &settings(), &event("panic")).await.unwrap_err();
+    let found = all(&plugins, DecisionFilter { interface: Some(Interface::Webhook), ..Default::default() }).await;
+    let id = found[0].binding.clone();
+    assert_eq!(
+        seen(&found),
+        [(&*id, "fault"), ("webhook", "deliver"), (&*id, "abstain"), ("webhook", "done"), ("webhook", "deliver")]
+    );
+    let functions: Vec<&str> = found.iter().map(|decision| decision.function.as_str()).collect();
+    assert_eq!(functions, ["deliver", "deliver", "deliver", "attempted", "deliver"]);
+
+    let (planned, judged) = (&found[4], &found[3]);
+    assert_eq!(planned.settings["urls"], "https://hooks.example/redacted-1");
+    assert_eq!(value(&planned.input)["deliver"]["kind"], "videoRoom.live");
+    assert_eq!(value(planned.output.as_ref().unwrap())["deliver"][0]["url"], "https://hooks.example/redacted-1");
+    let delivery = &value(&judged.input)["attempted"]["delivery"];
+    assert_eq!(
+        (&delivery["url"], &delivery["headers"][0]["value"]),
+        (&json!("https://hooks.example/redacted-1"), &json!("[redacted]"))
+    );
+    for entry in std::fs::read_dir(dir.path().join("decisions")).unwrap() {
+        assert!(!std::fs::read_to_string(entry.unwrap().path()).unwrap().contains("very-secret"));
+    }
+
+    // The same version answers the same; another one does not.
+    let built_in: Vec<_> = found.into_iter().filter(|decision| decision.binding == "webhook").collect();
+    assert_eq!(replayed(include_bytes!(concat!(env!("OUT_DIR"), "/webhook.wasm")), &built_in).await, []);
+    let changed = replayed(HOOKS, &built_in[2..]).await;
+    let fields: Vec<&str> = changed.iter().map(|(_, field)| field.as_str()).collect();
+    assert!(fields.contains(&"deliver[0].url") && fields.contains(&"deliver[0].body"), "{fields:?}");
+}
+
+#[tokio::test]
+async fn sources_are_logged_and_their_bytes_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let plugins = open(dir.path());
+    plugins.put("sources", SOURCES.into()).await.unwrap();
+    let request = |path: &str| SourceRequest { uri: format!("vod://test/{path}"), shared: true };
+    for path in ["own/film", "missing", "own/"] {
+        let _ = plugins.open_source(&context(), &request(path)).await;
+    }
+    plugins.open_source(&context(), &SourceRequest { uri: "other://x".into(), shared: false }).await.unwrap().answer.unwrap_err();
+    plugins.stat_source(&context(), &request("own/film")).await.unwrap().answer.unwrap();
+    let list = ListRequest { uri: "vod://test/".into(), cursor: None, limit: 2 };
+    plugins.list_sources(&context(), &list).await.unwrap().answer.unwrap();
+    let range = ByteRange { handle: "film".into(), offset: 0, length: 100 };
+    plugins.read_source("sources", &context(), &range).await.unwrap().answer.unwrap();
+    let found = all(&plugins, DecisionFilter { interface: Some(Interface::VodSource), ..Default::default() }).await;
+    let kinds: Vec<_> = found.iter().map(|decision| (decision.function.as_str(), decision.outcome.as_str())).collect();
+    let expected =
+        [("list", "ok"), ("stat", "ok"), ("open", "not-mine"), ("open", "fault"), ("open", "not-found"), ("open", "ok")];
+    assert_eq!(kinds, expected);
+    assert_eq!(value(&found[5].input), json!({"open": {"uri": "vod://test/own/film", "shared": true}}));
+    let answered: Vec<_> = found.into_iter().filter(|decision| decision.output.is_some()).collect();
+    assert_eq!(replayed(SOURCES, &answered).await, []);
+}
+
+#[tokio::test]
+async fn shadow_versions_of_webhooks_and_sources_see_what_the_active_ones_see() {
+    let plugins = plugins();
+    let hooks = plugins.deploy("webhook", HOOKS.into()).await.unwrap().component.digest;
+    plugins.set_shadow("webhook", Some(&hooks)).await.unwrap();
+    plugins.plan_deliveries(&context(), &settings(), &event("nobody")).await.unwrap();
+    plugins.plan_deliveries(&context(), &BTreeMap::new(), &event("abstain")).await.unwrap();
+    plugins.attempted("webhook", &context(), &settings(), &attempted(Vec::new())).await.unwrap();
+    let seen = report(&plugins, "webhook", 3).await;
+    // Without addresses the built-in plugin has no opinion, as the shadow version for this event.
+    assert_eq!((seen.same, seen.different, seen.failed), (1, 2, 0));
+    assert!(seen.examples.iter().all(|example| !format!("{example:?}").contains("very-secret")), "{:?}", seen.examples);
+    let planned = seen.examples.iter().find(|example| value(&example.input).get("deliver").is_some()).unwrap();
+    let ShadowAnswer::Output(active) = &planned.active else { panic!("{planned:?}") };
+    assert_eq!((answer_kind(active), &active["deliver"][0]["url"]), ("deliver", &json!("https://hooks.example/redacted-1")));
+    assert_eq!(planned.differences[0].field, "deliver[0]");
 }

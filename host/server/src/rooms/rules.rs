@@ -75,7 +75,7 @@ mod when_failed {
 pub(super) async fn ask(rules: &dyn Rules, context: &Context, action: &Action) -> Result<Grant, Refusal> {
     let decided = rules.decide(context, action).await.map_err(|fault| when_failed::policy(&fault, action))?;
     let micros = u64::try_from(decided.duration.as_micros()).unwrap_or(u64::MAX);
-    let (plugin, digest, call) = (&decided.plugin, &decided.digest, &context.call_id);
+    let (plugin, digest, call) = (&*decided.plugin, &*decided.digest, &context.call_id);
     match decided.answer {
         Decision::Allow(grant) => {
             tracing::debug!(plugin, digest, call, action = action.name(), micros, "allowed");
@@ -110,7 +110,7 @@ pub(super) async fn ask_mode(
     match rules.output_mode(context, request).await {
         Ok(decided) => match decided.answer {
             OutputModeAnswer::UseOutputs(outputs) => {
-                tracing::debug!(plugin = decided.plugin, digest = decided.digest, call = context.call_id, mode = ?outputs.mode, "output mode chosen");
+                tracing::debug!(plugin = &*decided.plugin, digest = &*decided.digest, call = context.call_id, mode = ?outputs.mode, "output mode chosen");
                 Ok(mode_from(outputs.mode))
             }
             OutputModeAnswer::Refuse(reason) => {
@@ -122,7 +122,7 @@ pub(super) async fn ask_mode(
     }
 }
 
-pub(super) fn context(app: &App) -> Context {
+pub(crate) fn context(app: &App) -> Context {
     Context {
         call_id: new_id(),
         now: u64::try_from(now()).unwrap_or(0),

@@ -51,7 +51,7 @@ impl FakeRules {
 fn decided<T>(answer: Option<T>, context: &Context) -> Result<Decided<T>, Fault> {
     let (plugin, digest) = ("fake".to_owned(), "sha256:0".to_owned());
     match answer {
-        Some(answer) => Ok(Decided { answer, plugin, digest, duration: Duration::from_micros(7) }),
+        Some(answer) => Ok(Decided { answer, plugin: plugin.into(), digest: digest.into(), duration: Duration::from_micros(7) }),
         None => Err(Fault { plugin, digest, call: context.call_id.clone(), kind: FaultKind::Deadline { ms: 50 } }),
     }
 }

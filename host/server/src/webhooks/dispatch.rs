@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flyloft_rooms::Millis;
+use flyloft_rooms::{App, Millis};
+use sqlx::SqliteConnection;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -137,13 +138,15 @@ impl Webhooks {
     /// One turn of a lane: one attempt at its first delivery that is due.
     async fn turn(&self, lane: &Lane) -> Result<(), StoreError> {
         let started = now();
-        let (webhook, head) = {
+        let (webhook, app, head) = {
             let mut reading = self.rooms.store().read().await?;
-            (Store::webhook(&mut reading, &lane.webhook_id).await?, Store::head(&mut reading, lane, started).await?)
+            let webhook = Store::webhook(&mut reading, &lane.webhook_id).await?.filter(|webhook| webhook.enabled);
+            let Some(webhook) = webhook else { return Ok(()) };
+            let app = webhook_app(&mut reading, &webhook).await?;
+            (webhook, app, Store::head(&mut reading, lane, started).await?)
         };
-        let Some(webhook) = webhook.filter(|webhook| webhook.enabled) else { return Ok(()) };
         let Some(head) = head else { return self.end_turn(lane, None, &[]).await };
-        let (subscription, event) = (Subscription::from(&webhook), planner::Event::from(&head.event));
+        let (subscription, event) = (Subscription::new(&webhook, app), planner::Event::from(&head.event));
         let mut journey = journey(&head.progress);
         let Some(number) = journey.begin(started) else { return self.end_turn(lane, None, &[]).await };
 
@@ -213,6 +216,12 @@ impl Webhooks {
         tx.end_turn(lane, now).await?;
         tx.commit().await
     }
+}
+
+/// The App that a webhook belongs to; the database lets none go that has one.
+pub(super) async fn webhook_app(c: &mut SqliteConnection, webhook: &Webhook) -> Result<App, StoreError> {
+    let missing = || StoreError::Corrupt { column: "app_id", value: webhook.app_id.as_str().to_owned() };
+    Store::app(c, &webhook.app_id).await?.ok_or_else(missing)
 }
 
 fn describe_metrics() {

@@ -1,6 +1,6 @@
 //! Events and subscriptions as the planner sees them.
 
-use flyloft_rooms::{Event, EventBody, Millis};
+use flyloft_rooms::{App, Event, EventBody, Millis};
 use serde_json::{Map, Value, json};
 
 use super::planner;
@@ -9,14 +9,9 @@ use crate::store::Webhook;
 /// The kind of the event that a test sends.
 pub const TEST: &str = "webhook.test";
 
-impl From<&Webhook> for planner::Subscription {
-    fn from(webhook: &Webhook) -> Self {
-        Self {
-            id: webhook.id.clone(),
-            app_id: webhook.app_id.as_str().to_owned(),
-            urls: webhook.urls.clone(),
-            config: webhook.config.clone(),
-        }
+impl planner::Subscription {
+    pub fn new(webhook: &Webhook, app: App) -> Self {
+        Self { id: webhook.id.clone(), app, urls: webhook.urls.clone(), config: webhook.config.clone() }
     }
 }
 

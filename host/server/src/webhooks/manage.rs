@@ -6,6 +6,7 @@ use std::sync::Arc;
 use flyloft_rooms::Secret;
 use sqlx::SqliteConnection;
 
+use super::dispatch::webhook_app;
 use super::planner::{Attempt, Outcome, Subscription, Verdict};
 use super::{Webhooks, event, sign};
 use crate::rooms::{Actor, Error, Once, Outcome as Made, Page, keep, new_id, now, replayed};
@@ -234,7 +235,8 @@ impl Webhooks {
             let reason = "other tests are under way: try again in some seconds".into();
             return Err(Error::Busy { code: "busy", reason });
         };
-        let (subscription, event) = (Subscription::from(&webhook), event::test_event(&webhook, new_id(), now()));
+        let app = webhook_app(&mut *self.rooms.store().read().await?, &webhook).await?;
+        let (subscription, event) = (Subscription::new(&webhook, app), event::test_event(&webhook, new_id(), now()));
         let planned = self.planner.plan(&subscription, &event).await;
         let planned = planned.map_err(|error| Error::Busy { code: "plan-failed", reason: error.to_string() })?;
         let mut tested = Vec::with_capacity(planned.len());

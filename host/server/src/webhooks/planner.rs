@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use flyloft_rooms::Millis;
+use flyloft_rooms::{App, Millis};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     pub id: String,
-    pub app_id: String,
+    pub app: App,
     pub urls: Vec<String>,
     pub config: BTreeMap<String, String>,
 }

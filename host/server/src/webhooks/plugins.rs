@@ -9,12 +9,12 @@ use flyloft_rooms::Millis;
 use futures_util::future::BoxFuture;
 
 use super::planner::{Attempt, Delivery, Event, Outcome, PlanError, Planner, Subscription, Verdict};
-use crate::rooms::{new_id, now};
+use crate::rooms::rules;
 
 impl Planner for Plugins {
     fn plan<'a>(&'a self, subscription: &'a Subscription, event: &'a Event) -> BoxFuture<'a, Result<Vec<Delivery>, PlanError>> {
         Box::pin(async move {
-            let planned = self.plan_deliveries(&context(subscription), &settings(subscription), &asked(event)).await;
+            let planned = self.plan_deliveries(&rules::context(&subscription.app), &settings(subscription), &asked(event)).await;
             let planned = planned.map_err(|fault| PlanError { reason: fault.to_string() })?;
             Ok(planned.answer.into_iter().map(|delivery| from_model(delivery, &planned.plugin)).collect())
         })
@@ -30,7 +30,7 @@ impl Planner for Plugins {
         Box::pin(async move {
             let Some(delivery_asked) = to_model(delivery) else { return Verdict::RetryAfter(None) };
             let request = AttemptedRequest { event: asked(event), delivery: delivery_asked, attempt: tried(attempt) };
-            let (context, settings) = (context(subscription), settings(subscription));
+            let (context, settings) = (rules::context(&subscription.app), settings(subscription));
             match Plugins::attempted(self, &delivery.planned_by, &context, &settings, &request).await {
                 Ok(decided) => match decided.answer {
                     model::Verdict::Done => Verdict::Done,
@@ -42,13 +42,6 @@ impl Planner for Plugins {
             }
         })
     }
-}
-
-fn context(subscription: &Subscription) -> model::Context {
-    // The outbox knows Apps by their ids only.
-    let (id, name) = (subscription.app_id.clone(), subscription.app_id.clone());
-    let app = model::App { id, name, output_mode: None };
-    model::Context { call_id: new_id(), now: unsigned(now()), app }
 }
 
 /// The subscription's settings as the plugin reads them: its own, and the addresses as `urls`.

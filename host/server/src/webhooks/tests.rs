@@ -11,7 +11,7 @@ use flyloft_rooms::AccessLevel;
 use futures_util::future::{BoxFuture, ready};
 use http::{Request, Response, Uri};
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -483,4 +483,30 @@ async fn a_test_goes_past_the_outbox() {
     assert!(stage.webhooks.rotate_secret(&stranger, &webhook.id).await.is_err());
     assert!(stage.webhooks.delete(&stranger, &webhook.id).await.is_err());
     assert!(stage.webhooks.get(&Actor::Operator, &webhook.id).await.is_ok());
+}
+
+#[tokio::test]
+async fn plugins_are_told_the_app_and_their_answers_are_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = flyloft_plugins::Config {
+        data_dir: Some(dir.path().to_owned()),
+        max_concurrent_calls: 8,
+        ..flyloft_plugins::Config::default()
+    };
+    let plugins = Plugins::open(config).unwrap();
+    let mut stage = Stage::with(quick(), Receiver::new(|_, _| Ok(200)), Arc::new(plugins.clone())).await;
+    let secret = format!("{URL}/T0/very-secret");
+    stage.subscribe(&[&secret], None).await;
+    stage.rooms(1).await;
+    stage.run();
+    stage.empty().await;
+    let found = plugins.decisions(flyloft_plugins::DecisionFilter::default(), None, 100).await.unwrap().items;
+    assert!(found.iter().any(|decision| (&*decision.function, &*decision.outcome) == ("deliver", "deliver")), "{found:?}");
+    assert!(found.iter().any(|decision| (&*decision.function, &*decision.outcome) == ("attempted", "done")), "{found:?}");
+    let Actor::Server(app) = &stage.world.server else { panic!("{:?}", stage.world.server) };
+    for decision in found {
+        let context: Value = serde_json::from_str(decision.context.get()).unwrap();
+        assert_eq!((&context["app"]["id"], &context["app"]["name"]), (&json!(app.id.as_str()), &json!(app.name)));
+        assert!(!format!("{decision:?}").contains("very-secret"), "{decision:?}");
+    }
 }

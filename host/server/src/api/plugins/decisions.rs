@@ -1,5 +1,7 @@
 //! `/v1/decisions`: what plugins were asked and what they answered.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use flyloft_plugins::{DecisionFilter, Interface, LoggedDecision, LoggedFault};
 use http::StatusCode;
@@ -34,13 +36,18 @@ pub struct DecisionJson {
     binding: String,
     plugin: String,
     digest: String,
-    /// The kind of the answer, such as `allow`, `deny`, `abstain` or `use-outputs`; `fault` when there is none.
+    /// The kind of the answer, such as `allow`, `deny`, `abstain`, `use-outputs`, `deliver` or `done`; for `vod-source` `ok` or the kind of the
+    /// error, such as `not-found`; `fault` when there is none.
     #[schema(example = "allow")]
     outcome: String,
     /// What every question carries, as the plugin contract has it.
     #[schema(value_type = Object)]
     context: Box<RawValue>,
-    /// The question, as the plugin contract has it.
+    /// Settings of this call that stood in front of what the plugin was configured with: those of a webhook, without what is secret in
+    /// them. Absent when there were none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    settings: BTreeMap<String, String>,
+    /// The question, as the plugin contract has it; for `webhook` and `vod-source` below the function's name.
     #[schema(value_type = Object)]
     input: Box<RawValue>,
     /// The answer, as the plugin contract has it. Absent after a fault.
@@ -78,6 +85,7 @@ fn show(decision: LoggedDecision) -> DecisionJson {
         digest: decision.digest,
         outcome: decision.outcome,
         context: decision.context,
+        settings: decision.settings,
         input: decision.input,
         output: decision.output,
         fault: decision.fault.map(show_fault),
@@ -91,7 +99,7 @@ fn show(decision: LoggedDecision) -> DecisionJson {
 pub struct DecisionsQuery {
     /// Only calls about this App.
     app_id: Option<String>,
-    /// Only calls of this interface: `room-policy` or `output-mode`.
+    /// Only calls of this interface: `room-policy`, `output-mode`, `webhook` or `vod-source`.
     interface: Option<String>,
     /// Only calls of this plugin.
     plugin: Option<String>,
@@ -110,7 +118,9 @@ pub struct DecisionsQuery {
 /// List decisions
 ///
 /// What plugins were asked and what they answered, newest first, as long as the log is kept (`plugins.decisions` in the configuration). A page may be empty and
-/// yet have a `nextCursor`, when little of much is wanted. Secrets that a plugin was granted stand as `[secret]`.
+/// yet have a `nextCursor`, when little of much is wanted. The bytes that a
+/// `vod-source` reads are no decisions. Secrets that a plugin was granted stand as `[secret]`; settings of webhooks, and headers and parameters of URLs whose
+/// names sound like secrets, as `[redacted]`; of a webhook's address the host is left.
 #[utoipa::path(operation_id = "listDecisions", get, path = "/v1/decisions", tag = "Plugins", params(DecisionsQuery), responses((status = 200, description = "The decisions", body = List<DecisionJson>), Problems), security(("operatorApi" = [])))]
 pub async fn list(
     State(api): State<Api>,

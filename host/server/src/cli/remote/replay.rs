@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use flyloft_plugins::model::Context;
-use flyloft_plugins::{Config, Grants, Interface, Secret, Trial, TrialError, differences};
+use flyloft_plugins::{Config, Grants, Interface, Secret, Trial, TrialError, answer_kind, differences};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -66,8 +66,9 @@ pub fn run(replay: &Replay) -> Result<()> {
     let client = Client::new(&replay.target)?;
     let mut config = Config::default();
     config.limits.deadline = Duration::from_millis(replay.deadline_ms);
+    let given: BTreeMap<String, String> = replay.config.iter().cloned().collect();
     let grants = Grants {
-        config: replay.config.iter().cloned().collect(),
+        config: given.clone(),
         secrets: replay.secret.iter().map(|(name, text)| (name.clone(), Secret::new(text))).collect(),
         ..Grants::default()
     };
@@ -88,7 +89,7 @@ pub fn run(replay: &Replay) -> Result<()> {
                 break 'pages;
             }
             seen += 1;
-            if let Some(change) = runtime.block_on(one(&trial, decision, &mut summary))?
+            if let Some(change) = runtime.block_on(one(&trial, &given, decision, &mut summary))?
                 && shown < replay.show
             {
                 shown += 1;
@@ -112,7 +113,12 @@ struct Change {
     fields: Vec<(String, String, String)>,
 }
 
-async fn one(trial: &Trial, decision: &Value, summary: &mut Summary) -> Result<Option<Change>> {
+async fn one(
+    trial: &Trial,
+    config: &BTreeMap<String, String>,
+    decision: &Value,
+    summary: &mut Summary,
+) -> Result<Option<Change>> {
     let interface = decision["interface"]
         .as_str()
         .and_then(Interface::of)
@@ -124,7 +130,13 @@ async fn one(trial: &Trial, decision: &Value, summary: &mut Summary) -> Result<O
     };
     let context: Context =
         serde_json::from_value(decision["context"].clone()).context("the server's log has a context that can't be read")?;
-    let now = match trial.ask(interface, &context, decision["input"].clone()).await {
+    // What is not shown of a webhook's settings can be given by --config.
+    let mut settings: BTreeMap<String, String> = match decision.get("settings") {
+        Some(settings) => serde_json::from_value(settings.clone()).context("the server's log has settings that can't be read")?,
+        None => BTreeMap::new(),
+    };
+    settings.retain(|name, _| !config.contains_key(name));
+    let now = match trial.ask_again(interface, &context, &settings, decision["input"].clone()).await {
         Ok(answer) => Ok(answer),
         Err(TrialError::Fault(fault)) => Err(format!("{}: {fault}", fault.name())),
         Err(error) => bail!("the decision {} can't be replayed: {error}", decision["id"]),
@@ -154,12 +166,7 @@ async fn one(trial: &Trial, decision: &Value, summary: &mut Summary) -> Result<O
 
 /// The kind of an answer, as the server's log has it in `outcome`.
 fn kind(answer: &Result<Value, String>) -> &str {
-    match answer {
-        Err(_) => "fault",
-        Ok(Value::String(kind)) => kind,
-        Ok(Value::Object(fields)) if fields.len() == 1 => fields.keys().next().map_or("answer", String::as_str),
-        Ok(_) => "answer",
-    }
+    answer.as_ref().map_or("fault", answer_kind)
 }
 
 impl Change {
