@@ -636,6 +636,34 @@ async fn versions_are_bound_shadowed_activated_and_rolled_back() {
 }
 
 #[tokio::test]
+async fn a_binding_with_an_idempotency_key_is_made_once() {
+    let client = Client::new().await;
+    client.deploy("front", ABSTAIN).await;
+    let operator = client.operator();
+    let bind = async |key: &str, body: Value| {
+        let headers = [("authorization", &*operator), ("content-type", "application/json"), ("idempotency-key", key)];
+        client.raw(Method::POST, "/v1/bindings", &headers, body.to_string()).await
+    };
+    let body = json!({ "plugin": "front", "secrets": { "key": "hunter2" } });
+    let answers = futures_util::future::join_all((0..6).map(|_| bind("k1", body.clone()))).await;
+    let fresh = answers.iter().filter(|answer| !answer.headers.contains_key("idempotency-replayed")).count();
+    assert_eq!(fresh, 1);
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.json), (StatusCode::CREATED, &answers[0].json));
+    }
+    let bound = async || {
+        let all = client.operate(Method::GET, "/v1/bindings", Value::Null).await.ok();
+        ids(&all).iter().filter(|id| id.starts_with("front-")).count()
+    };
+    assert_eq!(bound().await, 1);
+    assert_eq!(bind("k1", json!({ "plugin": "front" })).await.problem(422)["code"], "idempotency-key-reused");
+    // What was refused may be tried again.
+    assert_eq!(bind("k2", json!({ "plugin": "front", "hosts": ["a b"] })).await.problem(422)["field"], "hosts");
+    bind("k2", body).await.ok();
+    assert_eq!(bound().await, 2);
+}
+
+#[tokio::test]
 async fn what_can_not_be_bound_is_refused_by_its_field() {
     let client = Client::new().await;
     client.deploy("front", HOSTILE).await;
@@ -648,6 +676,8 @@ async fn what_can_not_be_bound_is_refused_by_its_field() {
         (json!({ "plugin": "front", "limits": { "deadlineMs": 1 } }), "limits.deadlineMs"),
         (json!({ "plugin": "front", "onFailure": "explode" }), "onFailure"),
         (json!({ "plugin": "front", "hosts": ["a b"] }), "hosts"),
+        (json!({ "plugin": "front", "hosts": ["https://auth.example"] }), "hosts"),
+        (json!({ "plugin": "front", "hosts": ["auth.example", "10.0.0.0/33"] }), "hosts"),
         (json!({ "plugin": "front", "colour": "red" }), "colour"),
     ] {
         let problem = client.operate(Method::POST, "/v1/bindings", body.clone()).await.problem(422);

@@ -3,6 +3,7 @@
 use super::{Error, Rooms, now};
 use crate::store::{IDEMPOTENCY, Store, StoredAnswer, Tx};
 use sqlx::SqliteConnection;
+use std::sync::Arc;
 
 /// Gives the status and the body of an answer.
 pub type Render<T> = dyn Fn(&T) -> (u16, String) + Send + Sync;
@@ -44,6 +45,38 @@ pub(crate) async fn keep<T>(tx: &mut Tx<'_>, once: Option<&Once<T>>, made: &T) -
 }
 
 impl Rooms {
+    /// Does a create once whose result is not kept in the database. No other write is done meanwhile, so `make` must be quick. What was
+    /// made just before a crash is not known to be done.
+    pub(crate) async fn create_once<T, E>(
+        self: &Arc<Self>,
+        once: Option<Once<T>>,
+        make: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<Outcome<T>, E>
+    where
+        T: Send + Sync + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let Some(once) = once else { return Ok(Outcome::Done(make.await?)) };
+        let this = Arc::clone(self);
+        self.run(async move {
+            let mut tx = this.store.write().await.map_err(Error::from)?;
+            if let Some(answer) = replayed(tx.connection(), Some(&once)).await? {
+                return Ok(Outcome::Replayed(answer));
+            }
+            let made = make.await?;
+            let kept = async {
+                keep(&mut tx, Some(&once), &made).await?;
+                Ok::<_, Error>(tx.commit().await?)
+            };
+            if let Err(error) = kept.await {
+                // It is made, which an error would deny.
+                tracing::error!(%error, "an answer could not be kept: the request would be done again if it were repeated");
+            }
+            Ok(Outcome::Done(made))
+        })
+        .await
+    }
+
     /// The answer that was given before, if the request is a repetition. Looked up before anybody is asked about the create.
     pub(super) async fn repeated<T>(&self, once: Option<&Once<T>>) -> Result<Option<StoredAnswer>, Error> {
         if once.is_none() {

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::super::Api;
-use super::super::apps::{body, created};
+use super::super::apps::{body, created, repeated};
 use super::super::extract::{Id, Json, Operator};
 use super::super::page::List;
 use super::super::problem::{FieldError, Problem};
@@ -24,7 +24,7 @@ use super::super::schema::{self, Problems};
 use super::super::text::nullable;
 use super::decisions::{FaultJson, show_fault};
 use super::{BreakerJson, CountersJson, ShadowCountsJson, names, show_breaker, show_counters, show_millis};
-use crate::rooms::Error;
+use crate::rooms::{Error, Outcome};
 
 /// Where a plugin is asked.
 #[derive(Debug, Serialize, ToSchema)]
@@ -374,8 +374,9 @@ pub async fn list(State(api): State<Api>, _: Operator) -> Result<axum::Json<List
 /// Bind a plugin
 ///
 /// It is asked from the next call on.
-#[utoipa::path(operation_id = "createBinding", post, path = "/v1/bindings", tag = "Plugins", request_body = NewBindingJson, responses((status = 201, description = "The binding", body = BindingJson), Problems), security(("operatorApi" = [])))]
+#[utoipa::path(operation_id = "createBinding", post, path = "/v1/bindings", tag = "Plugins", request_body = NewBindingJson, params(("Idempotency-Key" = Option<String>, Header, description = "Makes repeated requests one")), responses((status = 201, description = "The binding", body = BindingJson), Problems), security(("operatorApi" = [])))]
 pub async fn create(State(api): State<Api>, Operator(auth): Operator, json: Json<NewBindingJson>) -> Result<Response, Problem> {
+    let once = json.once(&auth, |made: &BindingInfo| (201, body(&show(made.clone()))));
     let json = json.body;
     if let Some(app) = &json.app_id {
         match api.rooms.app(&auth.0, app).await {
@@ -402,9 +403,14 @@ pub async fn create(State(api): State<Api>, Operator(auth): Operator, json: Json
         on_failure: json.on_failure,
         breaker: to_breaker(&json.breaker),
     };
-    let made = api.plugins.bind(new).await.map_err(refused)?;
-    let location = format!("/v1/bindings/{}", made.id);
-    Ok(created(body(&show(made)), &location))
+    let plugins = api.plugins.clone();
+    match api.rooms.create_once(once, async move { plugins.bind(new).await.map_err(refused) }).await? {
+        Outcome::Done(made) => {
+            let location = format!("/v1/bindings/{}", made.id);
+            Ok(created(body(&show(made)), &location))
+        }
+        Outcome::Replayed(answer) => Ok(repeated(answer)),
+    }
 }
 
 /// Get a binding
