@@ -49,7 +49,8 @@ impl Door {
                 return Err(Refusal { status: StatusCode::CONFLICT, code: "stream-busy".into(), reason: error.to_string() });
             }
         };
-        tracing::info!(stream = hold.live.name(), room = admitted.room_id.as_deref(), mode = %admitted.mode, "publishing");
+        let labels: Vec<_> = admitted.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect();
+        tracing::info!(stream = hold.live.name(), room = admitted.room_id.as_deref(), mode = %admitted.mode, ?labels, "publishing");
         let (rooms, live, id) = (Arc::clone(&self.rooms), Arc::clone(&hold.live), admitted.publish_id.clone());
         let (left, before) = (hold.disconnect.clone(), hold.live.stream.stats().join_points);
         tokio::spawn(async move {
@@ -58,6 +59,19 @@ impl Door {
                 () = left.cancelled() => {}
             }
         });
+        if let Some(limit_ms) = admitted.limits.max_duration {
+            let seat = hold.seat();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(limit_ms)) => {
+                        seat.dismiss(&Breach::Duration { limit_ms }.to_string());
+                    }
+                    () = seat.disconnect.cancelled() => {}
+                }
+            });
+        }
+        hold.live.viewers.set_most(admitted.limits.max_viewers);
+        hold.live.set_labels(labels);
         let enforcer = Enforcer::new(&admitted.limits);
         let (disconnect, live) = (hold.disconnect.clone(), Arc::clone(&hold.live));
         Ok(Publishing { door: self.clone(), admitted, hold: Some(hold), disconnect, live, enforcer })

@@ -1,6 +1,5 @@
-//! Enforces the limits of a policy's grant on a publisher.
-
-use std::time::{Duration, Instant};
+//! Enforces the limits of a policy's grant on what a publisher sends. How long it may last, [`crate::ingest::Door`] sees to, as a publisher
+//! that sends nothing must end, too; how many may watch, [`crate::live::Viewers`].
 
 use flyloft_media::WallClock;
 use flyloft_plugins::model::Limits;
@@ -11,7 +10,6 @@ const WINDOW: i64 = 10_000_000;
 #[derive(Debug)]
 pub struct Enforcer {
     limits: Limits,
-    started: Instant,
     window_start: Option<WallClock>,
     window_bytes: u64,
 }
@@ -29,7 +27,7 @@ pub enum Breach {
 
 impl Enforcer {
     pub fn new(limits: &Limits) -> Self {
-        Self { limits: limits.clone(), started: Instant::now(), window_start: None, window_bytes: 0 }
+        Self { limits: limits.clone(), window_start: None, window_bytes: 0 }
     }
 
     pub fn picture(&self, width: u32, height: u32) -> Result<(), Breach> {
@@ -41,11 +39,6 @@ impl Enforcer {
     }
 
     pub fn frame(&mut self, bytes: usize, now: WallClock) -> Result<(), Breach> {
-        if let Some(limit_ms) = self.limits.max_duration
-            && self.started.elapsed() > Duration::from_millis(limit_ms)
-        {
-            return Err(Breach::Duration { limit_ms });
-        }
         let Some(limit) = self.limits.max_bitrate else { return Ok(()) };
         let start = *self.window_start.get_or_insert(now);
         self.window_bytes += bytes as u64;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::egress::fanout::{self, Fanout};
 use crate::http::playlists::Playlists;
-pub use viewers::{ViewerGuard, Viewers};
+pub use viewers::{TurnedAway, ViewerGuard, Viewers};
 
 /// How long an ended stream stays for players that still read its last segments.
 const LINGER: Duration = Duration::from_secs(30);
@@ -60,13 +60,23 @@ pub struct LiveStream {
     window: Option<watch::Receiver<Arc<Window>>>,
     publisher: Mutex<Option<Seat>>,
     publishes: AtomicU64,
+    labels: Mutex<Vec<(String, String)>>,
 }
 
-/// The publisher that has the stream now.
-#[derive(Debug)]
-struct Seat {
-    disconnect: CancellationToken,
+/// A publisher's place in its stream.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// Says when the publisher must leave, and that it has left.
+    pub disconnect: CancellationToken,
     reason: Arc<Mutex<Option<String>>>,
+}
+
+impl Seat {
+    /// Sends the publisher away, unless it was told to leave before.
+    pub fn dismiss(&self, reason: &str) {
+        self.reason.lock().get_or_insert_with(|| reason.to_owned());
+        self.disconnect.cancel();
+    }
 }
 
 /// A publisher's hold on a live stream: frames go in through `publisher`, and `disconnect` says when it must leave.
@@ -83,6 +93,11 @@ impl Hold {
     pub fn reason(&self) -> Option<String> {
         self.reason.lock().clone()
     }
+
+    /// The publisher's place, for those who may send it away.
+    pub fn seat(&self) -> Seat {
+        Seat { disconnect: self.disconnect.clone(), reason: Arc::clone(&self.reason) }
+    }
 }
 
 impl LiveStream {
@@ -93,6 +108,16 @@ impl LiveStream {
     /// The CMAF window as it changes; `None` when the stream has no CMAF outputs.
     pub fn window(&self) -> Option<watch::Receiver<Arc<Window>>> {
         self.window.clone()
+    }
+
+    /// What the policy has labelled the publish with.
+    pub fn labels(&self) -> Vec<(String, String)> {
+        self.labels.lock().clone()
+    }
+
+    /// Takes the place of the labels of the publish before.
+    pub fn set_labels(&self, labels: Vec<(String, String)>) {
+        *self.labels.lock() = labels;
     }
 
     /// Resolves when an RTMP or FLV player could start; false when the stream ended before.
@@ -127,8 +152,7 @@ impl LiveStream {
 
     fn disconnect_publisher(&self, reason: &str) {
         if let Some(seat) = &*self.publisher.lock() {
-            seat.reason.lock().get_or_insert_with(|| reason.to_owned());
-            seat.disconnect.cancel();
+            seat.dismiss(reason);
         }
     }
 }
@@ -193,6 +217,7 @@ impl Live {
             window,
             publisher: Mutex::default(),
             publishes: AtomicU64::new(0),
+            labels: Mutex::default(),
         })
     }
 

@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use flyloft_plugins::model::Protocol;
+use flyloft_plugins::model::{Limits, Protocol};
 use http::{HeaderMap, StatusCode, Uri, header};
 use parking_lot::Mutex;
 
-use crate::live::{Live, LiveStream};
+use crate::limits::Enforcer;
+use crate::live::{Live, LiveStream, TurnedAway};
 use crate::rooms::{PlayAttempt, PlayGrant, Refusal, Rooms};
 
 /// How long an answer is used again. A replaced policy takes effect for running HLS and DASH viewers after this.
@@ -47,6 +48,19 @@ struct Remembered {
 pub struct Admission {
     pub live: Arc<LiveStream>,
     pub grant: PlayGrant,
+}
+
+impl Admission {
+    /// Whether the picture is as large as the viewer may have it. Known when the stream can be joined.
+    ///
+    /// # Errors
+    /// Says how large it is.
+    pub fn check_picture(&self) -> Result<(), Refusal> {
+        let limits = &self.grant.limits;
+        let tracks = self.live.stream.tracks();
+        let Some(video) = tracks.iter().find_map(|track| track.video()) else { return Ok(()) };
+        Enforcer::new(limits).picture(video.width, video.height).map_err(|_| too_large(video.width, video.height, limits))
+    }
 }
 
 impl Access {
@@ -103,10 +117,14 @@ impl Access {
                 (Err(refusal), _) => return Err(refusal),
             },
         };
-        admission.live.viewers.touch(viewer.session, admission.grant.limits.max_viewers).map_err(|full| Refusal {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: "viewers-limit".into(),
-            reason: full.to_string(),
+        admission.check_picture()?;
+        let limits = &admission.grant.limits;
+        admission.live.viewers.touch(viewer.session, limits.max_viewers, limits.max_duration).map_err(|away| {
+            let (status, code) = match away {
+                TurnedAway::Full(_) => (StatusCode::SERVICE_UNAVAILABLE, "viewers-limit"),
+                TurnedAway::Over(_) => (StatusCode::FORBIDDEN, "duration-limit"),
+            };
+            Refusal { status, code: code.into(), reason: away.to_string() }
         })?;
         Ok(admission)
     }
@@ -131,6 +149,16 @@ impl Access {
             user_agent: viewer.user_agent.as_deref(),
             parameters: &viewer.parameters,
         }
+    }
+}
+
+fn too_large(width: u32, height: u32, limits: &Limits) -> Refusal {
+    let most = |most: Option<u32>| most.map_or_else(|| "any".to_owned(), |most| most.to_string());
+    let (max_width, max_height) = (most(limits.max_width), most(limits.max_height));
+    Refusal {
+        status: StatusCode::FORBIDDEN,
+        code: "resolution-limit".into(),
+        reason: format!("the picture is {width}x{height}, and you may watch up to {max_width}x{max_height}"),
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use tokio::net::TcpStream;
 
-use super::access::{Access, Admission};
+use super::access::Access;
 use super::connection::{Peer, Takeover};
 use super::problem;
 use crate::egress::follower::Follower;
@@ -44,16 +44,21 @@ pub async fn serve(
     headers: &HeaderMap,
 ) -> Response {
     let viewer = access.viewer(peer.address, uri, headers);
-    let Admission { live, grant } = match access.admit(name, Protocol::HttpFlv, &viewer).await {
+    let admission = match access.admit(name, Protocol::HttpFlv, &viewer).await {
         Ok(admission) => admission,
         Err(refusal) => return problem::refused(&refusal),
     };
+    let live = Arc::clone(&admission.live);
     if !live.outputs.rtmp {
         return problem::not_an_output("HTTP-FLV");
     }
     if !matches!(tokio::time::timeout(FIRST_PICTURE, live.joinable()).await, Ok(true)) {
         return problem::not_yet();
     }
+    if let Err(refusal) = admission.check_picture() {
+        return problem::refused(&refusal);
+    }
+    let grant = admission.grant;
     if method == Method::HEAD {
         return (flv_headers(), Body::empty()).into_response();
     }
@@ -104,10 +109,12 @@ fn body(
             if let Some(buffer) = ready.next() {
                 return Some((Ok(buffer), (ready, follower, guard, deadline)));
             }
-            if deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
-                return None;
-            }
-            ready = follower.next().await?.into_iter();
+            let next = follower.next();
+            let next = match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline, next).await.ok()?,
+                None => next.await,
+            };
+            ready = next?.into_iter();
         }
     })
 }

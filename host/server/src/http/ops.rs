@@ -90,6 +90,10 @@ impl Metrics {
             families.add("flyloft_stream_frames_total", "counter", "Frames received", &labels, stats.frames);
             families.add("flyloft_stream_bytes_total", "counter", "Media bytes received", &labels, stats.bytes);
             families.add("flyloft_stream_repaired_total", "counter", "Timestamps repaired", &labels, stats.repaired);
+            for (name, value) in live.labels() {
+                let labels = format!("{labels},label=\"{}\",value=\"{}\"", escaped(&name), escaped(&value));
+                families.add("flyloft_stream_label_info", "gauge", "What the policy has labelled a publish with", &labels, 1);
+            }
             families.add("flyloft_stream_ring_bytes", "gauge", "Media bytes kept for viewers", &labels, stats.ring_bytes as u64);
         }
         for plugin in self.plugins.list() {
@@ -141,6 +145,11 @@ impl Metrics {
         families.render(&mut text);
         text
     }
+}
+
+/// The value of a label in the text format.
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
 /// Metric families in the text format, each with its samples together.

@@ -188,6 +188,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let refusal = refusal("not-yet", "the stream has no picture yet: try again in a moment");
             return self.refuse(request.id, "NetStream.Play.StreamNotFound", &refusal).await;
         }
+        if let Err(refusal) = admission.check_picture() {
+            return self.refuse(request.id, "NetStream.Play.Failed", &refusal).await;
+        }
         self.session.accept(request.id);
         Ok(Some(Role::Player(admission)))
     }
@@ -250,7 +253,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 () = disconnect.cancelled() => {
                     let reason = publishing.reason().unwrap_or_else(|| "the server ended the broadcast".to_owned());
                     self.session.end_publish("NetStream.Unpublish.Success", &reason);
-                    self.send().await?;
+                    // A publisher that reads nothing must go, too.
+                    let _ = tokio::time::timeout(GOODBYE, self.send()).await;
                     self.say_goodbye().await;
                     return Ok(reason);
                 }
