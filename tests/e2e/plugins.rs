@@ -271,3 +271,37 @@ fn plugins_are_handled_from_the_command_line() -> Result<()> {
     ensure!(missing.is_err_and(|error| error.to_string().contains("there is no plugin named")), "a deleted plugin has figures");
     Ok(())
 }
+
+#[test]
+fn webhooks_are_logged_without_their_addresses_and_replayed() -> Result<()> {
+    let server = Server::start()?;
+    let (operator, api) = (server.operator()?, server.api()?);
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("quota.wasm");
+    std::fs::write(&file, component("stream_quota")?)?;
+    deploy(&operator, "quota", &component("stream_quota")?)?;
+    operator.post("/v1/bindings", &json!({"plugin": "quota", "interfaces": ["webhook"]}))?.success()?;
+    // Nobody of that name is there, which is for the second plugin of the chain to judge.
+    api.post("/v1/webhooks", &json!({"urls": ["https://hooks.invalid/T0/very-secret"]}))?.success()?;
+    server.member("ada")?;
+    let decisions = wait_for("both plugins were asked", PATIENCE, || {
+        let all = operator.get("/v1/decisions?interface=webhook&limit=100").ok()?.success().ok()?;
+        let items = all["items"].as_array()?.clone();
+        let asked = |plugin: &str, function: &str| {
+            items.iter().any(|decision| decision["plugin"] == plugin && decision["function"] == function)
+        };
+        (asked("quota", "deliver") && asked("webhook", "deliver") && asked("webhook", "attempted")).then_some(items)
+    })?;
+    for decision in &decisions {
+        ensure!(!decision.to_string().contains("very-secret"), "{decision}");
+        ensure!(decision["settings"]["urls"] == "https://hooks.invalid/redacted-1", "{decision}");
+        ensure!(decision["context"]["app"]["name"] == "default", "{decision}");
+    }
+    let file = file.to_string_lossy();
+    let replayed = command(&server, &["replay", &file, "--plugin", "quota"])?;
+    ensure!(replayed.contains(" same, 0 changed") && !replayed.contains("skipped"), "{replayed}");
+    // It abstains where the built-in plugin plans.
+    let other = command(&server, &["replay", &file, "--plugin", "webhook"])?;
+    ensure!(other.contains("deliver to abstain") && !other.contains("very-secret"), "{other}");
+    Ok(())
+}

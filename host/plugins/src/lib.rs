@@ -14,6 +14,7 @@
 //! | `vod-source` | [`model::SourceError::NotMine`]: there is no such source | [`Fault`]: the URI can't be opened | as `deny` | the rest of the chain is asked |
 //!
 //! A plugin that keeps failing is left alone for a while by its binding's breaker; each call that is not made then counts as failed.
+//! Each App has a share of the sandboxes, so that plugins of one that wait for slow backends leave room for the others.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
