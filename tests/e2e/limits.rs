@@ -4,12 +4,20 @@ use crate::show::cast;
 use anyhow::{Context, Result, ensure};
 use flyloft_tests::clip::Clip;
 use flyloft_tests::guests::component;
+use flyloft_tests::http::Response;
 use flyloft_tests::push::Push;
 use flyloft_tests::rtmp::Client;
 use flyloft_tests::server::Server;
 use flyloft_tests::watch::Watch;
 use flyloft_tests::{PATIENCE, wait_for};
 use std::io::Read;
+
+/// An answer with this status that says by its type why.
+fn refused(answer: &Response, status: u16, code: &str) -> Result<()> {
+    let problem = answer.problem(status)?;
+    ensure!(problem["type"].as_str().is_some_and(|kind| kind.ends_with(&format!(":{code}"))), "{problem}");
+    Ok(())
+}
 
 fn limited(server: &Server) -> Result<()> {
     server.put_plugin("limited", &component("limited")?)?.success()?;
@@ -86,8 +94,7 @@ fn viewers_are_limited_over_all_protocols_together() -> Result<()> {
     let name = rtmp.rsplit('/').next().context("no name")?.to_owned();
     ensure!(third.play(&name).is_err() || third.message().is_err(), "a third viewer is let in by RTMP");
     let dash = path(&urls.dash.context("no DASH")?);
-    let fourth = http.request("GET", &dash, &[("user-agent", "another")], None)?;
-    ensure!(fourth.problem(503)?["code"] == "viewers-limit", "{}", fourth.text());
+    refused(&http.request("GET", &dash, &[("user-agent", "another")], None)?, 503, "viewers-limit")?;
     // Whoever watches goes on.
     first.advance(30)?;
     drop(first);
@@ -105,12 +112,11 @@ fn a_viewer_has_its_own_limits() -> Result<()> {
     let http = server.public();
     // The picture is larger than the viewer may have.
     for url in [&flv, &hls] {
-        let refused = http.get(&format!("{}?wide=64", path(url)))?;
-        ensure!(refused.problem(403)?["code"] == "resolution-limit", "{}", refused.text());
+        refused(&http.get(&format!("{}?wide=64", path(url)))?, 403, "resolution-limit")?;
     }
     let name = rtmp.rsplit('/').next().context("no name")?;
-    let refused = Client::connect(server.addresses().rtmp, "live")?.play(&format!("{name}?wide=64"))?.1;
-    ensure!(refused.level == "error" && refused.description.contains("64"), "{refused:?}");
+    let status = Client::connect(server.addresses().rtmp, "live")?.play(&format!("{name}?wide=64"))?.1;
+    ensure!(status.level == "error" && status.description.contains("64"), "{status:?}");
 
     // The time is over: the body of FLV ends, the player of RTMP is told, the playlist of HLS is refused.
     let (answer, mut body) = http.stream(&format!("{}?for=1000", path(&flv)), &[])?;
@@ -124,8 +130,8 @@ fn a_viewer_has_its_own_limits() -> Result<()> {
         let answer = http.get(&playlist).ok()?;
         (answer.status != 200).then_some(answer)
     })?;
-    ensure!(over.problem(403)?["code"] == "duration-limit", "{}", over.text());
-    ensure!(http.get(&playlist)?.status == 403, "who goes on asking is let in again");
+    refused(&over, 403, "duration-limit")?;
+    refused(&http.get(&playlist)?, 403, "duration-limit").context("who goes on asking is let in again")?;
     Ok(())
 }
 

@@ -29,6 +29,10 @@ impl Redaction {
         let mut texts = Vec::new();
         for secret in grants.secrets.values().map(crate::Secret::reveal).filter(|secret| !secret.is_empty()) {
             texts.push((secret.to_owned(), SECRET.to_owned()));
+            // The body of a delivery is often JSON.
+            let json = Value::from(secret).to_string();
+            let escaped = json.get(1..json.len().saturating_sub(1)).filter(|escaped| *escaped != secret);
+            texts.extend(escaped.map(|escaped| (escaped.to_owned(), SECRET.to_owned())));
             // A key of several lines may be written line by line.
             let lines = secret.lines().map(str::trim).filter(|line| line.len() >= SHORT && *line != secret);
             texts.extend(lines.map(|line| (line.to_owned(), SECRET.to_owned())));
@@ -170,6 +174,13 @@ mod tests {
         let redaction = Redaction::new(&secrets(&[("key", "-----BEGIN-----\nAbCdEfGhIj\nx\n")]), &Settings::new());
         assert_eq!(redaction.text("read AbCdEfGhIj and x").as_deref(), Some("read [secret] and x"));
         assert_eq!(redaction.text("x"), None);
+    }
+
+    #[test]
+    fn a_secret_is_found_in_json_text() {
+        let redaction = Redaction::new(&secrets(&[("key", "a\"b\\c")]), &Settings::new());
+        let body = json!({"key": "a\"b\\c"}).to_string();
+        assert_eq!(redaction.text(&body).as_deref(), Some("{\"key\":\"[secret]\"}"));
     }
 
     #[test]
