@@ -3,6 +3,7 @@
 //! Every key has an environment variable of the same name: `http.listen` is `FLYLOFT_HTTP_LISTEN`. An unknown key or variable is an
 //! error that names the nearest known one.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -111,7 +112,23 @@ pub struct Plugins {
     pub memory_bytes: usize,
     /// Component files that replace a built-in plugin or stand before it: `room-policy = "my-policy.wasm"`.
     pub components: Table,
+    /// OCI registries by host (`ghcr.io`, `registry.example:5000`), where one needs credentials or is not public.
+    pub registries: BTreeMap<String, Registry>,
     pub decisions: Decisions,
+}
+
+/// How to get at an OCI registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    /// Empty asks without credentials.
+    pub username: String,
+    /// A file with the password or access token and nothing else; it is read at each pull.
+    pub password_file: PathBuf,
+    /// Whether it is asked by http and not by https.
+    pub plain_http: bool,
+    /// Private addresses and networks that it, and what it refers to, may be at. A host that is an address needs none for itself.
+    pub allow_networks: Vec<String>,
 }
 
 /// The log of what plugins were asked and what they answered.
@@ -196,7 +213,13 @@ impl Default for Egress {
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { deadline_ms: 50, memory_bytes: 64 << 20, components: Table::new(), decisions: Decisions::default() }
+        Self {
+            deadline_ms: 50,
+            memory_bytes: 64 << 20,
+            components: Table::new(),
+            registries: BTreeMap::new(),
+            decisions: Decisions::default(),
+        }
     }
 }
 
@@ -319,6 +342,9 @@ impl Config {
                 bail!("plugins.components.{name} must be the path of a component file");
             }
         }
+        for (host, registry) in &self.plugins.registries {
+            registry.check(host).with_context(|| format!("plugins.registries.{host:?}"))?;
+        }
         Ok(())
     }
 
@@ -328,13 +354,34 @@ impl Config {
     }
 }
 
+impl Registry {
+    fn check(&self, host: &str) -> Result<()> {
+        let Registry { username, password_file, allow_networks, .. } = self;
+        if host.contains('*') || host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            bail!("the key must be one host in lower case, such as ghcr.io or registry.example:5000");
+        }
+        if username.is_empty() != password_file.as_os_str().is_empty() {
+            bail!("username and password_file belong together: set both, or neither to ask without credentials");
+        }
+        // A Basic credential ends the user's name at the first colon (RFC 7617, section 2).
+        if username.contains(|c: char| c == ':' || c.is_control()) {
+            bail!("username may have no colon and no control characters");
+        }
+        let rules = flyloft_plugins::outbound::Rules::from_hosts(&[host.to_owned()]);
+        if let Err(reason) = rules.and_then(|rules| rules.with_networks(allow_networks)) {
+            bail!("{reason}");
+        }
+        Ok(())
+    }
+}
+
 fn variable(path: &str) -> String {
     format!("FLYLOFT_{}", path.replace('.', "_").to_uppercase())
 }
 
 /// Keys whose table the operator names freely.
 fn is_open(path: &str) -> bool {
-    path == "plugins.components"
+    matches!(path, "plugins.components" | "plugins.registries")
 }
 
 fn join(prefix: &str, key: &str) -> String {
@@ -460,6 +507,20 @@ mod tests {
     fn components_are_named_freely() {
         let config = load("[plugins.components]\nroom-policy = 'a.wasm'\n", &[], &[]).unwrap();
         assert_eq!(config.components().collect::<Vec<_>>(), [("room-policy", "a.wasm")]);
+    }
+
+    #[test]
+    fn registries_are_named_by_their_hosts() {
+        let file = "[plugins.registries.\"registry.example:5000\"]\nusername = 'ci'\npassword_file = '/run/secrets/registry'\n";
+        let config = load(file, &[], &[]).unwrap();
+        let registry = &config.plugins.registries["registry.example:5000"];
+        assert_eq!((registry.username.as_str(), registry.plain_http), ("ci", false));
+        let error = |text: &str| format!("{:#}", load(text, &[], &[]).unwrap_err());
+        assert!(error("[plugins.registries.'ghcr.io']\nusername = 'ci'\n").contains("password_file"));
+        assert!(error("[plugins.registries.'ghcr.io']\npasword_file = 'x'\n").contains("pasword_file"));
+        assert!(error("[plugins.registries.'https://ghcr.io']\n").contains("plugins.registries"));
+        assert!(error("[plugins.registries.'*.ghcr.io']\n").contains("one host"));
+        assert!(error("[plugins.registries.'ghcr.io']\nallow_networks = ['intern']\n").contains("intern"));
     }
 
     #[test]

@@ -236,6 +236,24 @@ impl<const LIMIT: usize> FromRequest<Api> for Raw<LIMIT> {
     }
 }
 
+/// The body as it is, or JSON if it says that it is that.
+pub enum RawOrJson<T, const LIMIT: usize> {
+    Raw(Bytes),
+    Json(T),
+}
+
+impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Api> for RawOrJson<T, LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        match is_json(&parts.headers) {
+            true => Ok(Self::Json(parse(&collect(body, MAX_JSON).await?)?)),
+            false => Ok(Self::Raw(collect(body, LIMIT).await?)),
+        }
+    }
+}
+
 /// The one part of the path that varies.
 pub struct Id(pub String);
 
