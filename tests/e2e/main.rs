@@ -4,9 +4,11 @@
 mod show;
 
 mod authoring;
+mod guide;
 mod harness;
 mod hostile;
 mod http;
+mod lasting;
 mod life;
 mod load;
 mod media;
