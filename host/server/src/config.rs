@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::oci::Registry;
 use crate::store::Retention;
 
 /// Environment variables that start with `FLYLOFT_` and are not keys of the file.
@@ -115,20 +116,6 @@ pub struct Plugins {
     /// OCI registries by host (`ghcr.io`, `registry.example:5000`), where one needs credentials or is not public.
     pub registries: BTreeMap<String, Registry>,
     pub decisions: Decisions,
-}
-
-/// How to get at an OCI registry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Registry {
-    /// Empty asks without credentials.
-    pub username: String,
-    /// A file with the password or access token and nothing else; it is read at each pull.
-    pub password_file: PathBuf,
-    /// Whether it is asked by http and not by https.
-    pub plain_http: bool,
-    /// Private addresses and networks that it, and what it refers to, may be at. A host that is an address needs none for itself.
-    pub allow_networks: Vec<String>,
 }
 
 /// The log of what plugins were asked and what they answered.
@@ -343,7 +330,9 @@ impl Config {
             }
         }
         for (host, registry) in &self.plugins.registries {
-            registry.check(host).with_context(|| format!("plugins.registries.{host:?}"))?;
+            if let Err(reason) = registry.check(host) {
+                bail!("plugins.registries.{host:?}: {reason}");
+            }
         }
         Ok(())
     }
@@ -351,27 +340,6 @@ impl Config {
     /// The component files named in the configuration, by plugin name.
     pub fn components(&self) -> impl Iterator<Item = (&str, &str)> {
         self.plugins.components.iter().filter_map(|(name, file)| Some((name.as_str(), file.as_str()?)))
-    }
-}
-
-impl Registry {
-    fn check(&self, host: &str) -> Result<()> {
-        let Registry { username, password_file, allow_networks, .. } = self;
-        if host.contains('*') || host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            bail!("the key must be one host in lower case, such as ghcr.io or registry.example:5000");
-        }
-        if username.is_empty() != password_file.as_os_str().is_empty() {
-            bail!("username and password_file belong together: set both, or neither to ask without credentials");
-        }
-        // A Basic credential ends the user's name at the first colon (RFC 7617, section 2).
-        if username.contains(|c: char| c == ':' || c.is_control()) {
-            bail!("username may have no colon and no control characters");
-        }
-        let rules = flyloft_plugins::outbound::Rules::from_hosts(&[host.to_owned()]);
-        if let Err(reason) = rules.and_then(|rules| rules.with_networks(allow_networks)) {
-            bail!("{reason}");
-        }
-        Ok(())
     }
 }
 

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flyloft_plugins::outbound;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::config::Registry;
 pub use reference::Reference;
 use session::Session;
 
@@ -30,6 +30,42 @@ pub const MAX_COMPONENT: usize = 64 << 20;
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// Pulls at a time; each may hold a component in memory.
 const MAX_PULLS: usize = 2;
+
+/// How to get at an OCI registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    /// Empty asks without credentials.
+    pub username: String,
+    /// A file with the password or access token and nothing else; it is read at each pull.
+    pub password_file: PathBuf,
+    /// Whether it is asked by http and not by https.
+    pub plain_http: bool,
+    /// Private addresses and networks that it, and what it refers to, may be at. A host that is an address needs none for itself.
+    pub allow_networks: Vec<String>,
+}
+
+impl Registry {
+    /// Checks the settings of the registry at `host`.
+    ///
+    /// # Errors
+    /// Says what is wrong, and how it is written.
+    pub fn check(&self, host: &str) -> Result<(), String> {
+        let Registry { username, password_file, allow_networks, .. } = self;
+        if host.contains('*') || host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err("the key must be one host in lower case, such as ghcr.io or registry.example:5000".to_owned());
+        }
+        if username.is_empty() != password_file.as_os_str().is_empty() {
+            return Err("username and password_file belong together: set both, or neither to ask without credentials".to_owned());
+        }
+        // A Basic credential ends the user's name at the first colon (RFC 7617, section 2).
+        if username.contains(|c: char| c == ':' || c.is_control()) {
+            return Err("username may have no colon and no control characters".to_owned());
+        }
+        let rules = outbound::Rules::from_hosts(&[host.to_owned()])?;
+        rules.with_networks(allow_networks).map(|_| ())
+    }
+}
 
 /// The registries that the configuration knows, by their hosts, and the way to all others.
 #[derive(Debug)]
@@ -55,21 +91,21 @@ pub enum PullError {
     )]
     Reference { given: String, reason: String },
     #[error("{reference} is not in the registry: look whether the repository has this tag or digest")]
-    NotFound { reference: Reference },
+    NotFound { reference: String },
     #[error("{host} does not let {reference} be read: {remedy}")]
-    Unauthorized { host: String, reference: Reference, remedy: String },
+    Unauthorized { host: String, reference: String, remedy: String },
     #[error(
         "{reference} holds no component: {reason}. It needs one layer of the type application/wasm; `oras push \
          HOST/REPOSITORY:TAG policy.wasm:application/wasm` makes such an artifact"
     )]
-    WrongType { reference: Reference, reason: String },
+    WrongType { reference: String, reason: String },
     #[error("the component of {reference} has {size} bytes and may have {limit}")]
-    TooLarge { reference: Reference, size: u64, limit: usize },
+    TooLarge { reference: String, size: u64, limit: usize },
     #[error(
         "{what} of {reference} is damaged: its digest is {found} and should be {expected}. Push it again, and look after the \
          registry's storage"
     )]
-    Damaged { what: &'static str, reference: Reference, expected: String, found: String },
+    Damaged { what: &'static str, reference: String, expected: String, found: String },
     #[error("the registry {host} can't be used: {reason}")]
     Registry { host: String, reason: String },
     #[error(
@@ -117,7 +153,7 @@ impl Registries {
         let found = digest(answer.body());
         let damaged = |expected: &str| PullError::Damaged {
             what: "the manifest",
-            reference: reference.clone(),
+            reference: reference.to_string(),
             expected: expected.to_owned(),
             found: found.clone(),
         };
@@ -128,16 +164,16 @@ impl Registries {
                 return Err(damaged(expected));
             }
         }
-        let wrong = |reason| PullError::WrongType { reference: reference.clone(), reason };
+        let wrong = |reason| PullError::WrongType { reference: reference.to_string(), reason };
         let layer = manifest::component_layer(answer.body()).map_err(wrong)?;
         let limit = usize::try_from(layer.size).ok().filter(|size| *size <= MAX_COMPONENT);
-        let too_large = || PullError::TooLarge { reference: reference.clone(), size: layer.size, limit: MAX_COMPONENT };
+        let too_large = || PullError::TooLarge { reference: reference.to_string(), size: layer.size, limit: MAX_COMPONENT };
         let component = session.blob(&layer.digest, limit.ok_or_else(too_large)?).await?;
         let digest = digest(&component);
         if digest != layer.digest {
             return Err(PullError::Damaged {
                 what: "the component",
-                reference: reference.clone(),
+                reference: reference.to_string(),
                 expected: layer.digest,
                 found: digest,
             });

@@ -245,11 +245,10 @@ pub enum RawOrJson<T, const LIMIT: usize> {
 impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Api> for RawOrJson<T, LIMIT> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        match is_json(&parts.headers) {
-            true => Ok(Self::Json(parse(&collect(body, MAX_JSON).await?)?)),
-            false => Ok(Self::Raw(collect(body, LIMIT).await?)),
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        match is_json(request.headers()) {
+            true => Ok(Self::Json(parse(&collect(request.into_body(), MAX_JSON).await?)?)),
+            false => Ok(Self::Raw(Raw::<LIMIT>::from_request(request, api).await?.0)),
         }
     }
 }

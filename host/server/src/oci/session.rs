@@ -14,8 +14,7 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 
 use super::manifest::ACCEPTED;
-use super::{PullError, Reference};
-use crate::config::Registry;
+use super::{PullError, Reference, Registry};
 
 /// How long one exchange may take.
 const TIMEOUT: Duration = Duration::from_secs(90);
@@ -92,7 +91,7 @@ impl<'a> Session<'a> {
         }
         match answer.status() {
             StatusCode::OK => Ok(answer),
-            StatusCode::NOT_FOUND => Err(PullError::NotFound { reference: self.reference.clone() }),
+            StatusCode::NOT_FOUND => Err(PullError::NotFound { reference: self.reference.to_string() }),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.unauthorized()),
             status => Err(self.unusable(format!("it answers {status} when it is asked for {path}"))),
         }
@@ -222,7 +221,7 @@ impl<'a> Session<'a> {
             }
             false => format!("set username and password_file in [plugins.registries.{host:?}], or look whether it exists"),
         };
-        PullError::Unauthorized { host, reference: self.reference.clone(), remedy }
+        PullError::Unauthorized { host, reference: self.reference.to_string(), remedy }
     }
 }
 
@@ -260,4 +259,18 @@ fn challenge(headers: &HeaderMap) -> Option<Challenge> {
         challenge.scheme.eq_ignore_ascii_case("basic").then_some(Challenge::Basic)
     });
     known.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_challenge_is_read_or_left(text in "(Bearer |Basic )?[ -~]{0,60}", more in "[a-z\",= \\\\]{0,30}") {
+            let headers = [text, more].map(|text| (header::WWW_AUTHENTICATE, HeaderValue::from_str(&text).unwrap()));
+            let _ = challenge(&headers.into_iter().collect());
+        }
+    }
 }
