@@ -4,10 +4,12 @@
 mod show;
 
 mod authoring;
+mod guide;
 mod harness;
 mod hostile;
 mod http;
 mod kept;
+mod lasting;
 mod life;
 mod limits;
 mod load;
@@ -16,7 +18,9 @@ mod modes;
 mod outages;
 mod players;
 mod plugins;
+mod registry;
 mod slow;
+mod start;
 mod survival;
 mod timestamps;
 mod webhooks;

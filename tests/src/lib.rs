@@ -10,6 +10,7 @@ pub mod guests;
 pub mod http;
 pub mod process;
 pub mod push;
+pub mod registry;
 pub mod rtmp;
 pub mod server;
 pub mod watch;

@@ -42,7 +42,15 @@ pub fn build(workspace: &Path, arguments: &[&str], sources: &[&str], guests: &[G
         // Prebuilt files lie flat in their directory.
         let flat = built.join(Path::new(&format!("{}.wasm", guest.artifact)).file_name().unwrap_or_default());
         let from = if from.exists() { from } else { flat };
-        std::fs::copy(&from, out.join(format!("{}.wasm", guest.name)))
+        let to = out.join(format!("{}.wasm", guest.name));
+        // A target directory that was copied with hard links shares this file with its origin, which must not change.
+        match std::fs::remove_file(&to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("{} can't be replaced: {error}", to.display()));
+            }
+            _ => {}
+        }
+        std::fs::copy(&from, to)
             .map_err(|error| format!("the plugin {} can't be read from {}: {error}", guest.name, from.display()))?;
     }
     Ok(())
@@ -83,7 +91,8 @@ fn belongs_to_the_host(key: &str) -> bool {
         "CARGO_TARGET_",
         "RUSTC",
     ];
-    const NAMES: [&str; 8] = ["RUSTFLAGS", "OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "CARGO_PRIMARY_PACKAGE"];
+    const NAMES: [&str; 9] =
+        ["RUSTFLAGS", "OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "CARGO_INCREMENTAL", "CARGO_PRIMARY_PACKAGE"];
     NAMES.contains(&key) || PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
 

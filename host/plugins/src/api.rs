@@ -187,6 +187,9 @@ pub struct VersionInfo {
     /// When it was uploaded, or for a built-in one when the server started.
     #[serde(serialize_with = "unix_millis")]
     pub uploaded_at: SystemTime,
+    /// Where it was pulled from, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// The bindings in which it answers.
     pub active_in: Vec<String>,
     /// The bindings that it shadows.

@@ -190,7 +190,16 @@ impl Plugins {
     /// [`Rejected`] says what the component lacks; nothing was changed then.
     pub async fn deploy(&self, name: &str, component: Bytes) -> Result<VersionInfo, Rejected> {
         let (registry, name) = (Arc::clone(&self.0), name.to_owned());
-        whole(async move { registry.deploy(&name, component).await }).await
+        whole(async move { registry.deploy(&name, component, None).await }).await
+    }
+
+    /// As [`Plugins::deploy`], for a component that was pulled from somewhere. A version that is there already keeps what it had.
+    ///
+    /// # Errors
+    /// As [`Plugins::deploy`].
+    pub async fn deploy_pulled(&self, name: &str, component: Bytes, reference: String) -> Result<VersionInfo, Rejected> {
+        let (registry, name) = (Arc::clone(&self.0), name.to_owned());
+        whole(async move { registry.deploy(&name, component, Some(reference)).await }).await
     }
 
     /// Takes all uploaded versions of a plugin away, and the binding that [`Plugins::put`] made. Under a built-in plugin's name

@@ -82,6 +82,8 @@ pub(crate) struct Plugin {
     pub(crate) serves: Vec<Interface>,
     pub(crate) built_in: bool,
     pub(crate) loaded_at: SystemTime,
+    /// Where it was pulled from, if it was.
+    pub(crate) reference: Option<String>,
     pub(crate) tally: Tally,
 }
 
@@ -108,8 +110,14 @@ impl Plugin {
             serves,
             built_in,
             loaded_at,
+            reference: None,
             tally: Tally::default(),
         })
+    }
+
+    /// The same version as it was pulled from `reference`.
+    pub(crate) fn pulled_from(self, reference: Option<String>) -> Plugin {
+        Plugin { reference, ..self }
     }
 
     /// The same version with counters of its own.
@@ -120,6 +128,7 @@ impl Plugin {
             serves: self.serves.clone(),
             built_in: self.built_in,
             loaded_at: self.loaded_at,
+            reference: self.reference.clone(),
             tally: Tally::default(),
         }
     }

@@ -130,7 +130,7 @@ impl Registry {
                 let uploaded_at = SystemTime::UNIX_EPOCH + Duration::from_millis(entry.uploaded_at);
                 let versions = plugins.entry(name.clone()).or_default();
                 let plugin = Plugin::new(name, loaded, false, uploaded_at, logbook(versions)).map_err(failed)?;
-                versions.push(Arc::new(plugin));
+                versions.push(Arc::new(plugin.pulled_from(entry.reference.clone())));
             }
         }
         index.complete(unix_millis(now));
@@ -195,10 +195,10 @@ impl Registry {
         Some(logbook(self.snapshot().plugins.get(name)?))
     }
 
-    /// Checks, compiles and keeps a version without binding it.
-    pub(crate) async fn deploy(&self, name: &str, component: Bytes) -> Result<VersionInfo, Rejected> {
+    /// Checks, compiles and keeps a version without binding it; `reference` is where it was pulled from.
+    pub(crate) async fn deploy(&self, name: &str, component: Bytes, reference: Option<String>) -> Result<VersionInfo, Rejected> {
         let mut index = self.index.lock().await;
-        let digest = self.add(&mut index, name, component, false).await?;
+        let digest = self.add(&mut index, name, component, reference, false).await?;
         let snapshot = self.snapshot();
         let version = snapshot.version(name, &digest).ok_or_else(|| gone(&digest))?;
         Ok(version_info(&snapshot, version))
@@ -207,13 +207,20 @@ impl Registry {
     /// Keeps a version and makes it the active one of all bindings of its plugin; a plugin without any is bound to all Apps.
     pub(crate) async fn put(&self, name: &str, component: Bytes) -> Result<PluginInfo, Rejected> {
         let mut index = self.index.lock().await;
-        let digest = self.add(&mut index, name, component, true).await?;
+        let digest = self.add(&mut index, name, component, None, true).await?;
         let snapshot = self.snapshot();
         let version = snapshot.version(name, &digest).ok_or_else(|| gone(&digest))?;
         Ok(version.info())
     }
 
-    async fn add(&self, index: &mut Index, name: &str, component: Bytes, activate: bool) -> Result<String, Rejected> {
+    async fn add(
+        &self,
+        index: &mut Index,
+        name: &str,
+        component: Bytes,
+        reference: Option<String>,
+        activate: bool,
+    ) -> Result<String, Rejected> {
         check_name(name)?;
         check_size(&self.loader.config, &component)?;
         let limit = self.loader.config.max_plugins;
@@ -231,9 +238,10 @@ impl Registry {
                 // Milliseconds, as the index keeps it, so that a restart does not change it.
                 let uploaded_at = SystemTime::UNIX_EPOCH + Duration::from_millis(now);
                 let book = snapshot.plugins.get(name).map(|versions| logbook(versions)).unwrap_or_default();
-                let plugin = Arc::new(Plugin::new(name, loaded, false, uploaded_at, book)?);
+                let plugin = Plugin::new(name, loaded, false, uploaded_at, book)?.pulled_from(reference.clone());
+                let plugin = Arc::new(plugin);
                 let versions = change.index.plugins.entry(name.to_owned()).or_default();
-                versions.push(Entry { digest: digest.clone(), uploaded_at: now });
+                versions.push(Entry { digest: digest.clone(), uploaded_at: now, reference });
                 change.upload = Some((component, Arc::clone(&plugin)));
                 plugin
             }
@@ -527,6 +535,7 @@ fn version_info(snapshot: &Snapshot, version: &Arc<Plugin>) -> VersionInfo {
         component: info.component,
         built_in: info.built_in,
         uploaded_at: info.loaded_at,
+        reference: version.reference.clone(),
         counters: info.counters,
     }
 }

@@ -92,6 +92,9 @@ pub(crate) struct Entry {
     pub(crate) digest: String,
     /// Milliseconds since the Unix epoch.
     pub(crate) uploaded_at: u64,
+    /// Where it was pulled from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reference: Option<String>,
 }
 
 /// An error with the file that it is about.
@@ -348,7 +351,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut index = Index::default();
         assert_eq!(storage(dir.path()).index().unwrap(), index);
-        let entry = |of| Entry { digest: digest(of), uploaded_at: 7 };
+        let entry = |of| Entry { digest: digest(of), uploaded_at: 7, reference: None };
         index.plugins.insert("room-policy".into(), vec![entry(b"a"), entry(b"b")]);
         index.complete(9);
         index.bind_plainly("front", &digest(b"c"), 9);
@@ -382,7 +385,7 @@ mod tests {
         fs::write(dir.path().join("plugins.json"), text).unwrap();
         let mut index = storage(dir.path()).index().unwrap();
         index.complete(9);
-        assert_eq!(index.plugins["front"], [Entry { digest: front.clone(), uploaded_at: 1 }]);
+        assert_eq!(index.plugins["front"], [Entry { digest: front.clone(), uploaded_at: 1, reference: None }]);
         let bound: Vec<_> = index.bindings.iter().map(|bound| (bound.id.as_str(), bound.active.as_str())).collect();
         assert_eq!(
             bound,

@@ -13,7 +13,7 @@ fn main() {
     let built = guests::build(
         &plugins,
         &["-p", "flyloft-test-guests", "--examples", "-p", "flyloft-nginx-callbacks", "-p", "flyloft-srs-callbacks", "--lib"],
-        &["Cargo.toml", "Cargo.lock", ".cargo", "sdk", "test-guests", "nginx-callbacks", "srs-callbacks", "../wit"],
+        &["Cargo.toml", "Cargo.lock", ".cargo", "sdk", "test-guests", "callbacks", "nginx-callbacks", "srs-callbacks", "../wit"],
         &[
             Guest { artifact: "examples/hostile", name: "hostile" },
             Guest { artifact: "examples/always_cmaf", name: "always-cmaf" },

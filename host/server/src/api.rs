@@ -30,6 +30,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::connection::Peer;
+use crate::oci::Registries;
 use crate::rooms::Rooms;
 use crate::webhooks::Webhooks;
 use problem::Problem;
@@ -39,6 +40,8 @@ use problem::Problem;
 pub struct ApiState {
     pub rooms: Arc<Rooms>,
     pub plugins: Plugins,
+    /// Where components are pulled from.
+    pub registries: Arc<Registries>,
     pub webhooks: Arc<Webhooks>,
 }
 
@@ -47,12 +50,13 @@ pub struct ApiState {
 struct Api {
     rooms: Arc<Rooms>,
     plugins: Plugins,
+    registries: Arc<Registries>,
     webhooks: Arc<Webhooks>,
 }
 
 /// Everything under `/v1`. Requests should carry a [`Peer`].
 pub fn router(state: ApiState) -> Router {
-    build(Api { rooms: state.rooms, plugins: state.plugins, webhooks: state.webhooks })
+    build(Api { rooms: state.rooms, plugins: state.plugins, registries: state.registries, webhooks: state.webhooks })
 }
 
 fn build(api: Api) -> Router {

@@ -3,6 +3,7 @@
 //! Every key has an environment variable of the same name: `http.listen` is `FLYLOFT_HTTP_LISTEN`. An unknown key or variable is an
 //! error that names the nearest known one.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::oci::Registry;
 use crate::store::Retention;
 
 /// Environment variables that start with `FLYLOFT_` and are not keys of the file.
@@ -111,6 +113,8 @@ pub struct Plugins {
     pub memory_bytes: usize,
     /// Component files that replace a built-in plugin or stand before it: `room-policy = "my-policy.wasm"`.
     pub components: Table,
+    /// OCI registries by host (`ghcr.io`, `registry.example:5000`), where one needs credentials or is not public.
+    pub registries: BTreeMap<String, Registry>,
     pub decisions: Decisions,
 }
 
@@ -196,7 +200,13 @@ impl Default for Egress {
 
 impl Default for Plugins {
     fn default() -> Self {
-        Self { deadline_ms: 50, memory_bytes: 64 << 20, components: Table::new(), decisions: Decisions::default() }
+        Self {
+            deadline_ms: 50,
+            memory_bytes: 64 << 20,
+            components: Table::new(),
+            registries: BTreeMap::new(),
+            decisions: Decisions::default(),
+        }
     }
 }
 
@@ -319,6 +329,11 @@ impl Config {
                 bail!("plugins.components.{name} must be the path of a component file");
             }
         }
+        for (host, registry) in &self.plugins.registries {
+            if let Err(reason) = registry.check(host) {
+                bail!("plugins.registries.{host:?}: {reason}");
+            }
+        }
         Ok(())
     }
 
@@ -334,7 +349,7 @@ fn variable(path: &str) -> String {
 
 /// Keys whose table the operator names freely.
 fn is_open(path: &str) -> bool {
-    path == "plugins.components"
+    matches!(path, "plugins.components" | "plugins.registries")
 }
 
 fn join(prefix: &str, key: &str) -> String {
@@ -460,6 +475,20 @@ mod tests {
     fn components_are_named_freely() {
         let config = load("[plugins.components]\nroom-policy = 'a.wasm'\n", &[], &[]).unwrap();
         assert_eq!(config.components().collect::<Vec<_>>(), [("room-policy", "a.wasm")]);
+    }
+
+    #[test]
+    fn registries_are_named_by_their_hosts() {
+        let file = "[plugins.registries.\"registry.example:5000\"]\nusername = 'ci'\npassword_file = '/run/secrets/registry'\n";
+        let config = load(file, &[], &[]).unwrap();
+        let registry = &config.plugins.registries["registry.example:5000"];
+        assert_eq!((registry.username.as_str(), registry.plain_http), ("ci", false));
+        let error = |text: &str| format!("{:#}", load(text, &[], &[]).unwrap_err());
+        assert!(error("[plugins.registries.'ghcr.io']\nusername = 'ci'\n").contains("password_file"));
+        assert!(error("[plugins.registries.'ghcr.io']\npasword_file = 'x'\n").contains("pasword_file"));
+        assert!(error("[plugins.registries.'https://ghcr.io']\n").contains("plugins.registries"));
+        assert!(error("[plugins.registries.'*.ghcr.io']\n").contains("one host"));
+        assert!(error("[plugins.registries.'ghcr.io']\nallow_networks = ['intern']\n").contains("intern"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod http;
 mod ingest;
 mod limits;
 mod live;
+mod oci;
 pub mod rooms;
 mod secret;
 pub mod server;

@@ -25,6 +25,7 @@ use crate::http::access::Access;
 use crate::http::{self, Health, Metrics, Site, connection};
 use crate::ingest::{Door, rtmp};
 use crate::live::{self, Live};
+use crate::oci::Registries;
 use crate::rooms::{self, Credentials, LiveControl, Rooms, StreamName};
 use crate::store::{KeyValues, Retention};
 use crate::tls;
@@ -112,7 +113,8 @@ impl Server {
         let access = Arc::new(Access::new(Arc::clone(&live), Arc::clone(&rooms)));
         let site = Arc::new(Site { access: Arc::clone(&access), health: Arc::clone(&health), metrics });
         let webhooks = Webhooks::new(Arc::clone(&rooms), Arc::new(plugins.clone()), &config.webhooks)?;
-        let state = ApiState { rooms: Arc::clone(&rooms), plugins: plugins.clone(), webhooks: Arc::clone(&webhooks) };
+        let registries = Arc::new(Registries::new(config.plugins.registries.clone()));
+        let state = ApiState { rooms: Arc::clone(&rooms), plugins: plugins.clone(), registries, webhooks: Arc::clone(&webhooks) };
         let router = http::router(site, api::router(state));
         let door = Door {
             rooms: Arc::clone(&rooms),

@@ -8,33 +8,24 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod callback;
+mod form;
 
-use callback::Call;
+use flyloft_callbacks::{Call, app};
 use flyloft_plugin::policy::{Action, Context, Decision, Grant, Pair, Policy, abstain, allow, deny};
-use flyloft_plugin::{config, http, log};
+use flyloft_plugin::{config, http};
 
 struct NginxCallbacks;
 
 impl Policy for NginxCallbacks {
     fn decide(context: Context, action: Action) -> Decision {
-        let (setting, call) = match &action {
-            Action::Publish(request) => ("on_publish", Call::publish(&context, request)),
-            Action::Play(request) => ("on_play", Call::play(&context, request)),
-            _ => return abstain(),
-        };
-        let Some(url) = config::get(setting) else {
+        let Some(call) = Call::of(&context, &action) else {
             return abstain();
         };
-        let app = config::get("app").unwrap_or_else(|| "live".to_owned());
-        let request = http::Request::new("POST", url).body("application/x-www-form-urlencoded", call.form(&app));
-        match http::send(request) {
-            Ok(response) => judge(&response),
-            Err(error) => {
-                log::error(format!("{setting}: {error}"));
-                deny("backend-unavailable", "The server that decides about this does not answer. Try again later.")
-            }
-        }
+        let Some(url) = config::get(call.kind.name()) else {
+            return abstain();
+        };
+        let answer = call.send(url, "application/x-www-form-urlencoded", form::form(&call, &app()));
+        answer.map_or_else(|refusal| refusal, |response| judge(&response))
     }
 }
 
@@ -64,29 +55,9 @@ fn judge(response: &http::Response) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flyloft_plugin::http::{Error, Response};
-    use flyloft_plugin::policy::{PlayRequest, Protocol, PublishRequest, PushOutRequest};
+    use flyloft_callbacks::testing::{denied, play, publish, push_out};
+    use flyloft_plugin::http::Response;
     use flyloft_plugin::testing;
-
-    fn publish() -> Action {
-        Action::Publish(PublishRequest {
-            connection: testing::connection(Protocol::Rtmp),
-            member: testing::member("owner"),
-            room: None,
-            stream: "stream-1".into(),
-        })
-    }
-
-    fn play() -> Action {
-        Action::Play(PlayRequest {
-            connection: testing::connection(Protocol::Hls),
-            room: None,
-            owner: testing::member("owner"),
-            stream: "stream-1".into(),
-            token: None,
-            viewers: 0,
-        })
-    }
 
     fn answering(status: u16, location: Option<&'static str>) -> Decision {
         testing::config(&[("on_publish", "http://backend.example/publish")]);
@@ -96,13 +67,6 @@ mod tests {
             Ok(Response { status, headers: headers.into_iter().collect(), body: Vec::new() })
         });
         NginxCallbacks::decide(testing::context(), publish())
-    }
-
-    fn denied(decision: Decision) -> String {
-        match decision {
-            Decision::Deny(denial) => denial.code,
-            other => panic!("{other:?}"),
-        }
     }
 
     #[test]
@@ -127,15 +91,6 @@ mod tests {
         testing::config(&[("on_publish", "http://backend.example/publish")]);
         testing::http(|_| panic!("asked"));
         assert_eq!(NginxCallbacks::decide(testing::context(), play()), abstain());
-        let push_out = PushOutRequest { room: None, stream: "s".into(), target: "rtmp://a.example".into() };
-        assert_eq!(NginxCallbacks::decide(testing::context(), Action::PushOut(push_out)), abstain());
-    }
-
-    #[test]
-    fn a_backend_that_does_not_answer_refuses() {
-        testing::config(&[("on_play", "http://backend.example/play")]);
-        testing::http(|_| Err(Error("there was no answer in time".into())));
-        assert_eq!(denied(NginxCallbacks::decide(testing::context(), play())), "backend-unavailable");
-        assert_eq!(testing::logged(), ["on_play: there was no answer in time"]);
+        assert_eq!(NginxCallbacks::decide(testing::context(), push_out()), abstain());
     }
 }

@@ -7,39 +7,34 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod callback;
+mod message;
 
-use callback::{Call, allows};
+use flyloft_callbacks::{Call, app};
 use flyloft_plugin::policy::{Action, Context, Decision, Policy, abstain, allow, deny};
-use flyloft_plugin::{config, http, log};
+use flyloft_plugin::{config, log};
+use message::{allows, message};
 
 struct SrsCallbacks;
 
 impl Policy for SrsCallbacks {
     fn decide(context: Context, action: Action) -> Decision {
-        let (setting, call) = match &action {
-            Action::Publish(request) => ("on_publish", Call::publish(&context, request)),
-            Action::Play(request) => ("on_play", Call::play(&context, request)),
-            _ => return abstain(),
+        let Some(call) = Call::of(&context, &action) else {
+            return abstain();
         };
-        let urls = config::list(setting);
+        let urls = config::list(call.kind.name());
         if urls.is_empty() {
             return abstain();
         }
-        let app = config::get("app").unwrap_or_else(|| "live".to_owned());
         let vhost = config::get("vhost").unwrap_or_else(|| "__defaultVhost__".to_owned());
-        let body = call.json(&app, &vhost);
+        let message = message(&call, &app(), &vhost);
         for url in urls {
-            match http::send(http::Request::new("POST", url).body("application/json", body.clone())) {
+            match call.send(url, "application/json", message.clone()) {
                 Ok(response) if allows(&response) => {}
                 Ok(response) => {
-                    log::info(format!("{setting}: refused with status {}", response.status));
+                    log::info(format!("{}: refused with status {}", call.kind.name(), response.status));
                     return deny("refused-by-backend", "The server that decides about this refused it.");
                 }
-                Err(error) => {
-                    log::error(format!("{setting}: {error}"));
-                    return deny("backend-unavailable", "The server that decides about this does not answer. Try again later.");
-                }
+                Err(refusal) => return refusal,
             }
         }
         allow()
@@ -51,18 +46,9 @@ flyloft_plugin::export_policy!(SrsCallbacks);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flyloft_callbacks::testing::{denied, publish, push_out};
     use flyloft_plugin::http::{Error, Response};
-    use flyloft_plugin::policy::{Protocol, PublishRequest, PushOutRequest};
     use flyloft_plugin::testing;
-
-    fn publish() -> Action {
-        Action::Publish(PublishRequest {
-            connection: testing::connection(Protocol::Rtmp),
-            member: testing::member("owner"),
-            room: None,
-            stream: "stream-1".into(),
-        })
-    }
 
     /// The first backend always allows; this is what the second says.
     fn answering(status: u16, body: &'static str) -> Decision {
@@ -72,13 +58,6 @@ mod tests {
             Ok(Response { status, headers: Vec::new(), body: body.into() })
         });
         SrsCallbacks::decide(testing::context(), publish())
-    }
-
-    fn denied(decision: Decision) -> String {
-        match decision {
-            Decision::Deny(denial) => denial.code,
-            other => panic!("{other:?}"),
-        }
     }
 
     #[test]
@@ -91,8 +70,7 @@ mod tests {
     #[test]
     fn what_has_no_url_is_left_to_others() {
         assert_eq!(SrsCallbacks::decide(testing::context(), publish()), abstain());
-        let push_out = PushOutRequest { room: None, stream: "s".into(), target: "rtmp://a.example".into() };
-        assert_eq!(SrsCallbacks::decide(testing::context(), Action::PushOut(push_out)), abstain());
+        assert_eq!(SrsCallbacks::decide(testing::context(), push_out()), abstain());
     }
 
     #[test]

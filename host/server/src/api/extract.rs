@@ -236,6 +236,23 @@ impl<const LIMIT: usize> FromRequest<Api> for Raw<LIMIT> {
     }
 }
 
+/// The body as it is, or JSON if it says that it is that.
+pub enum RawOrJson<T, const LIMIT: usize> {
+    Raw(Bytes),
+    Json(T),
+}
+
+impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Api> for RawOrJson<T, LIMIT> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        match is_json(request.headers()) {
+            true => Ok(Self::Json(parse(&collect(request.into_body(), MAX_JSON).await?)?)),
+            false => Ok(Self::Raw(Raw::<LIMIT>::from_request(request, api).await?.0)),
+        }
+    }
+}
+
 /// The one part of the path that varies.
 pub struct Id(pub String);
 

@@ -11,19 +11,17 @@ use axum::extract::State;
 use axum::response::Response;
 use flyloft_plugins::{BreakerInfo, BreakerSettings, Counters, Interface, PluginInfo, Rejected, RemoveError, VersionInfo};
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
 use super::apps::{body, created};
-use super::extract::{Id, Operator, Raw};
+use super::extract::{Id, Operator, Raw, RawOrJson};
 use super::page::List;
 use super::problem::Problem;
 use super::schema::Problems;
 use super::text::time;
-
-/// Bytes of an uploaded component.
-const MAX_COMPONENT: usize = 64 << 20;
+use crate::oci::{MAX_COMPONENT, PullError, Reference};
 
 /// A loaded plugin.
 #[derive(Debug, Serialize, ToSchema)]
@@ -86,11 +84,27 @@ pub struct VersionJson {
     /// For one that came with the server, when that was started.
     #[schema(format = DateTime)]
     uploaded_at: String,
+    /// Where it was pulled from, with the digest of the manifest there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(
+        example = "oci://ghcr.io/team/geo-block:1.2@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    )]
+    reference: Option<String>,
     /// The bindings in which it answers.
     active_in: Vec<String>,
     /// The bindings that it shadows.
     shadow_in: Vec<String>,
     counters: CountersJson,
+}
+
+/// Where a component is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = PullPlugin)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PullJson {
+    /// An artifact in an OCI registry, by its tag or its digest.
+    #[schema(example = "oci://ghcr.io/team/geo-block:1.2")]
+    reference: String,
 }
 
 /// How a plugin does.
@@ -195,6 +209,7 @@ fn show_version(version: VersionInfo) -> VersionJson {
         imports: version.component.imports,
         built_in: version.built_in,
         uploaded_at: show_time(version.uploaded_at),
+        reference: version.reference,
         active_in: version.active_in,
         shadow_in: version.shadow_in,
         counters: show_counters(version.counters),
@@ -249,16 +264,26 @@ pub async fn put(
 
 /// Deploy a version
 ///
-/// The body is the component. It is checked, compiled and kept, and not asked before a binding names it. The same component again is the same version.
+/// The body is the component, or JSON with a reference by which the server pulls it from an OCI registry. It is checked, compiled and kept, and not asked
+/// before a binding names it. The same component again is the same version.
+///
 /// When a plugin has more than ten versions, the oldest that no binding uses are forgotten.
-#[utoipa::path(operation_id = "addPluginVersion", post, path = "/v1/plugins/{name}/versions", tag = "Plugins", params(("name" = String, Path)), request_body(content = Vec<u8>, content_type = "application/wasm"), responses((status = 201, description = "The version", body = VersionJson), Problems), security(("operatorApi" = [])))]
+#[utoipa::path(operation_id = "addPluginVersion", post, path = "/v1/plugins/{name}/versions", tag = "Plugins", params(("name" = String, Path)), request_body(content((Vec<u8> = "application/wasm"), (PullJson = "application/json"))), responses((status = 201, description = "The version", body = VersionJson), Problems), security(("operatorApi" = [])))]
 pub async fn deploy(
     State(api): State<Api>,
     _: Operator,
     Id(name): Id,
-    Raw(component): Raw<MAX_COMPONENT>,
+    given: RawOrJson<PullJson, MAX_COMPONENT>,
 ) -> Result<Response, Problem> {
-    let version = api.plugins.deploy(&name, component).await.map_err(rejected)?;
+    let version = match given {
+        RawOrJson::Raw(component) => api.plugins.deploy(&name, component).await,
+        RawOrJson::Json(PullJson { reference }) => {
+            let reference = Reference::parse(&reference).map_err(not_pulled)?;
+            let pulled = api.registries.pull(&reference).await.map_err(not_pulled)?;
+            api.plugins.deploy_pulled(&name, pulled.component, pulled.reference.to_string()).await
+        }
+    };
+    let version = version.map_err(rejected)?;
     let location = format!("/v1/plugins/{name}/versions");
     Ok(created(body(&show_version(version)), &location))
 }
@@ -297,6 +322,20 @@ fn rejected(rejected: Rejected) -> Problem {
         _ => (StatusCode::UNPROCESSABLE_ENTITY, "plugin-rejected"),
     };
     Problem::new(status, code, rejected.to_string())
+}
+
+fn not_pulled(error: PullError) -> Problem {
+    let (status, code) = match &error {
+        PullError::Reference { .. } => return Problem::invalid("reference".to_owned(), error.to_string()),
+        PullError::NotFound { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "artifact-not-found"),
+        PullError::Unauthorized { .. } | PullError::Closed { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "registry-closed"),
+        PullError::WrongType { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "artifact-type"),
+        PullError::TooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "artifact-too-large"),
+        PullError::Damaged { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "artifact-damaged"),
+        PullError::Registry { .. } | PullError::Unreachable { .. } => (StatusCode::BAD_GATEWAY, "registry-unavailable"),
+        PullError::Password { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "registry-password"),
+    };
+    Problem::new(status, code, error.to_string())
 }
 
 /// Remove a plugin

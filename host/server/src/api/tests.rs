@@ -58,7 +58,8 @@ impl Client {
         let plugins = Plugins::open(plugins).unwrap();
         let config = crate::config::Webhooks::default();
         let webhooks = Webhooks::new(world.rooms.clone(), std::sync::Arc::new(plugins.clone()), &config).unwrap();
-        let router = build(Api { rooms: world.rooms.clone(), plugins: plugins.clone(), webhooks });
+        let router =
+            build(Api { rooms: world.rooms.clone(), plugins: plugins.clone(), registries: Default::default(), webhooks });
         Self { world, router, plugins }
     }
 

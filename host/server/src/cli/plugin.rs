@@ -53,6 +53,10 @@ pub enum Kind {
     RoomPolicy,
     /// Which outputs a stream gets.
     OutputMode,
+    /// What other systems are told of an event.
+    Webhook,
+    /// Where the bytes of VOD files come from.
+    VodSource,
 }
 
 #[derive(Debug, Args)]
@@ -114,10 +118,10 @@ pub struct Test {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Limits {
     /// Milliseconds that a call may take.
-    #[arg(long, value_name = "MS", default_value_t = 50)]
+    #[arg(long, value_name = "MS", env = "FLYLOFT_PLUGINS_DEADLINE_MS", default_value_t = 50)]
     pub deadline_ms: u64,
     /// Bytes of memory that a call may have.
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, value_name = "BYTES", env = "FLYLOFT_PLUGINS_MEMORY_BYTES", default_value_t = 64 << 20)]
     pub memory_bytes: usize,
 }
 

@@ -10,11 +10,12 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use crate::oci::Reference;
 use client::Client;
 
 #[derive(Debug, Subcommand)]
 pub enum RemoteCommand {
-    /// Deploy a component to a running server: it answers the next call.
+    /// Deploy a component, from a file or an OCI registry, to a running server: it answers the next call.
     ///
     /// The component becomes a new version of the plugin. Where the plugin is bound for the same App, that version is activated; where it
     /// is not, it is bound, in front of the built-in plugin. With --no-activate it is only kept, for `shadow` or `activate`.
@@ -51,7 +52,7 @@ pub struct Target {
     #[arg(long, value_name = "TOKEN", env = "FLYLOFT_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// The data directory of a server on this machine: tells where it listens and its first token, where --server or --token is missing.
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", env = "FLYLOFT_DATA", default_value = "data")]
     pub data: PathBuf,
     /// Print the server's answer as JSON.
     #[arg(long)]
@@ -83,10 +84,11 @@ pub struct Settings {
 
 #[derive(Debug, Args)]
 pub struct Deploy {
-    /// The component.
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// The plugin's name [default: the file's name].
+    /// The component: a file, or a reference by which the server pulls it from an OCI registry, as in
+    /// oci://ghcr.io/team/policy:1.2 or oci://ghcr.io/team/policy@sha256:….
+    #[arg(value_name = "FILE|REFERENCE")]
+    pub component: PathBuf,
+    /// The plugin's name [default: the name of the file or the repository].
     #[arg(long)]
     pub name: Option<String>,
     /// Only for the App with this id.
@@ -217,10 +219,16 @@ pub fn run(command: RemoteCommand) -> Result<()> {
 }
 
 fn deploy(deploy: &Deploy) -> Result<()> {
-    let name = plugin_name(deploy.name.as_deref(), &deploy.file)?;
-    let component = read(&deploy.file)?;
+    let reference = deploy.component.to_str().filter(|text| Reference::is_meant(text)).map(Reference::parse).transpose()?;
+    // A repository has no ending that its name would be without.
+    let repository = reference.as_ref().map(|reference| PathBuf::from(format!("{}.wasm", reference.repository())));
+    let name = plugin_name(deploy.name.as_deref(), repository.as_ref().unwrap_or(&deploy.component))?;
     let client = Client::new(&deploy.target)?;
-    let version = client.upload(&["v1", "plugins", &name, "versions"], &component)?;
+    let path = ["v1", "plugins", &name, "versions"];
+    let version = match &reference {
+        Some(reference) => client.post(&path, &json!({ "reference": reference.to_string() }))?,
+        None => client.upload(&path, &read(&deploy.component)?)?,
+    };
     if deploy.no_activate {
         return show::print(&deploy.target, &version, |version| show::deployed(&name, version));
     }

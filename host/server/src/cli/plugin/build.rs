@@ -87,10 +87,10 @@ fn javascript(directory: &Path) -> Result<Built> {
     let entry = manifest["main"].as_str().unwrap_or("src/plugin.js");
     let tool = directory.join("node_modules/.bin/componentize-qjs");
     if !tool.exists() || newer(&package, &directory.join("node_modules/.package-lock.json")) {
-        let arguments: &[&str] = if directory.join("package-lock.json").is_file() { &["ci"] } else { &["install"] };
-        step(&format!("npm {}", arguments.join(" ")));
+        // It keeps to package-lock.json as `npm ci` does, and takes up what package.json has more.
+        step("npm install");
         let mut npm = Command::new("npm");
-        npm.args(arguments).args(["--no-audit", "--no-fund", "--loglevel=error"]).current_dir(directory);
+        npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(directory);
         finish(npm, "npm", "install Node.js 20 or newer from https://nodejs.org")?;
         ensure!(
             tool.exists(),

@@ -27,6 +27,8 @@ impl Kind {
         match self {
             Kind::RoomPolicy => "room-policy",
             Kind::OutputMode => "output-mode",
+            Kind::Webhook => "webhook",
+            Kind::VodSource => "vod-source",
         }
     }
 }
@@ -131,6 +133,7 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::ValueEnum as _;
 
     #[test]
     fn names_are_plain() {
@@ -146,12 +149,27 @@ mod tests {
     #[test]
     fn a_project_is_whole() {
         for language in [Language::Rust, Language::Js, Language::Python] {
-            for kind in [Kind::RoomPolicy, Kind::OutputMode] {
-                let files = project("my-policy", language, kind).unwrap();
+            for kind in Kind::value_variants() {
+                let files = project("my-policy", language, *kind).unwrap();
                 let has = |end: &str| files.iter().any(|(path, _)| path.to_str().unwrap().ends_with(end));
                 let source = source(language);
                 for end in [source, "README.md", ".gitignore", "types.wit", "cases/rule.json"] {
                     assert!(has(end), "{language:?} {kind:?}: {end}");
+                }
+                let text = |name: &str| files.iter().find(|(path, _)| path == Path::new(name)).map(|(_, text)| text.as_str());
+                match language {
+                    Language::Rust => {}
+                    Language::Js => {
+                        let manifest: serde_json::Value = serde_json::from_str(text("package.json").unwrap()).unwrap();
+                        let tools = manifest["devDependencies"].as_object().unwrap();
+                        assert!(
+                            tools.values().all(|version| version.as_str().unwrap().starts_with(|c: char| c.is_ascii_digit()))
+                        );
+                    }
+                    Language::Python => {
+                        let requirements = text("requirements.txt").unwrap();
+                        assert!(requirements.lines().all(|line| line.contains("==")), "{requirements}");
+                    }
                 }
                 for (path, text) in &files {
                     let left = ["{{name}}", "{{interface}}", "{{version}}"].iter().find(|name| text.contains(*name));

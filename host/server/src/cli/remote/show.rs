@@ -89,6 +89,9 @@ pub fn list(all: &Value) -> String {
             };
             let digest = short(text(&version["digest"]));
             out.push_str(&format!("    {digest}  {origin}  {}{active}\n", joined(&version["interfaces"])));
+            if let Some(reference) = version["reference"].as_str() {
+                out.push_str(&format!("      from {reference}\n"));
+            }
         }
     }
     out.push_str("Bindings, in the order in which they are asked:\n");
