@@ -43,6 +43,7 @@ mod sandbox;
 mod shadow;
 mod storage;
 mod trial;
+mod turns;
 
 pub use api::{CallLimits, Config, Counters, Decided, Faults, Inspection, Interface, PluginInfo, VersionInfo};
 pub use binding::{BUILT_IN, BindingChange, BindingInfo, BindingLimits, NewBinding, OnFailure};

@@ -12,13 +12,13 @@ use crate::plugin::{Loaded, Plugin, check_kind, check_name, compile, digest, loa
 use crate::sandbox::Sandbox;
 use crate::shadow::Runner;
 use crate::storage::{Entry, Index, Storage, StorageError};
-use crate::{engine, imports, permits::Permits};
+use crate::{engine, imports, permits::Permits, turns};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -135,7 +135,7 @@ impl Registry {
         let ground = Ground {
             engine: loader.linker.engine().clone(),
             limits: loader.config.limits.clone(),
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            turns: turns::Shared::new(cores / 2),
             key_values,
             runner: Runner::default(),
         };

@@ -13,13 +13,13 @@ use crate::question::{
     StatQuestion,
 };
 use crate::registry;
+use crate::turns::{self, Turns};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
 /// Fields of a message's list that are shown.
@@ -72,7 +72,7 @@ impl Trial {
     }
 
     fn of(plugin: Arc<Plugin>, engine: Engine, limits: CallLimits, grants: Grants) -> Trial {
-        let (turns, key_values) = (Arc::new(Semaphore::new(1)), Arc::new(MemoryKeyValue::default()));
+        let (turns, key_values) = (Turns::new(&turns::Shared::new(1)), Arc::new(MemoryKeyValue::default()));
         Trial { plugin, caller: Caller { engine, limits, turns, key_values }, grants: Arc::new(grants) }
     }
 
