@@ -225,14 +225,21 @@ pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
     }
 }
 
-/// The body as it is.
-pub struct Raw<const LIMIT: usize>(pub Bytes);
+/// An uploaded WebAssembly component of up to `LIMIT` bytes.
+pub struct Component<const LIMIT: usize>(pub Bytes);
 
-impl<const LIMIT: usize> FromRequest<Api> for Raw<LIMIT> {
+impl<const LIMIT: usize> FromRequest<Api> for Component<LIMIT> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
-        Ok(Self(collect(request.into_body(), LIMIT).await?))
+        let told = |problem: Problem| match problem.status {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem {
+                detail: format!("a component may have {LIMIT} bytes: strip it (`strip = true`, `opt-level = \"s\"`)"),
+                ..problem
+            },
+            _ => problem,
+        };
+        Ok(Self(collect(request.into_body(), LIMIT).await.map_err(told)?))
     }
 }
 

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::apps::{body, created};
-use super::extract::{Id, Operator, Raw};
+use super::extract::{Component, Id, Operator};
 use super::page::List;
 use super::problem::Problem;
 use super::schema::Problems;
@@ -241,7 +241,7 @@ pub async fn put(
     State(api): State<Api>,
     _: Operator,
     Id(name): Id,
-    Raw(component): Raw<MAX_COMPONENT>,
+    Component(component): Component<MAX_COMPONENT>,
 ) -> Result<axum::Json<PluginJson>, Problem> {
     let info = api.plugins.put(&name, component).await.map_err(rejected)?;
     Ok(axum::Json(show(info)))
@@ -256,7 +256,7 @@ pub async fn deploy(
     State(api): State<Api>,
     _: Operator,
     Id(name): Id,
-    Raw(component): Raw<MAX_COMPONENT>,
+    Component(component): Component<MAX_COMPONENT>,
 ) -> Result<Response, Problem> {
     let version = api.plugins.deploy(&name, component).await.map_err(rejected)?;
     let location = format!("/v1/plugins/{name}/versions");
