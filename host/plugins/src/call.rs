@@ -22,6 +22,8 @@ use wasmtime_wasi::I32Exit;
 
 /// What a component may take to start when it is loaded; a busy machine must not refuse a good one.
 const LOAD_DEADLINE: Duration = Duration::from_secs(1);
+/// A call that took longer lets other tasks run before its answer goes on.
+const LONG_POLL: Duration = Duration::from_micros(200);
 /// Frames of the same function at the top of a backtrace that tell a runaway recursion.
 const RECURSION_FRAMES: usize = 8;
 
@@ -55,9 +57,15 @@ pub(crate) async fn ask<Q: Question>(
     if !matches!(result, Err(FaultKind::Overloaded { .. })) {
         caller.turns.report(result.is_ok());
     }
-    plugin.tally.call(started.elapsed(), store.data().account.peak as u64);
+    let took = started.elapsed();
+    plugin.tally.call(took, store.data().account.peak as u64);
     if let Err(kind) = &result {
         plugin.tally.fault(kind);
+    }
+    drop(store);
+    if took >= LONG_POLL {
+        // A call mostly ends in its first poll: a task that makes one after another would keep all others from this thread.
+        tokio::task::yield_now().await;
     }
     result
 }
@@ -128,10 +136,10 @@ fn check_types<Q: Question>(store: &mut Store<Sandbox>, loaded: &Loaded, instanc
 async fn within_deadline<T>(caller: &Caller, started: Instant, call: impl Future<Output = T> + Send) -> Option<T> {
     let mut call = pin!(call);
     let mut paced = caller.turns.pace(call.as_mut());
-    if let Poll::Ready(result) = std::future::poll_fn(|task| Poll::Ready(pin!(&mut paced).poll(task))).await {
-        return Some(result);
-    }
-    let result = tokio::time::timeout_at((started + caller.limits.deadline).into(), &mut paced).await.ok();
+    let result = match std::future::poll_fn(|task| Poll::Ready(pin!(&mut paced).poll(task))).await {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => tokio::time::timeout_at((started + caller.limits.deadline).into(), &mut paced).await.ok(),
+    };
     if paced.took_long() {
         caller.turns.report(false);
     }

@@ -10,10 +10,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Processor time that a call may use, after its first tick, before it needs a turn.
+/// Processor time that a call may use before it needs a turn.
 const ALLOWANCE: Duration = Duration::from_millis(2);
-/// Calls that must end well and in time until a binding is trusted again.
+/// Calls that must end well and within their allowance until a binding is trusted again.
 const PROBATION: u32 = 64;
+/// Of so many calls of a trusted binding one is measured from its beginning. Reading the clock is a system call, and most calls
+/// take little longer than a few of those.
+const SAMPLE: u32 = 16;
 
 /// The turns that all bindings share.
 #[derive(Clone, Debug)]
@@ -32,17 +35,19 @@ pub(crate) struct Turns {
     shared: Shared,
     /// Calls that are yet to end well until the binding needs no turns from the beginning.
     probation: AtomicU32,
+    calls: AtomicU32,
 }
 
 impl Turns {
     pub(crate) fn new(shared: &Shared) -> Turns {
-        Turns { shared: shared.clone(), probation: AtomicU32::new(0) }
+        Turns { shared: shared.clone(), probation: AtomicU32::new(0), calls: AtomicU32::new(0) }
     }
 
     /// The call, run in turns as far as it needs them.
     pub(crate) fn pace<'a, F: Future>(&self, call: Pin<&'a mut F>) -> Paced<'a, F> {
         let in_turns = self.probation.load(Relaxed) > 0;
-        Paced { call, shared: self.shared.clone(), first: true, in_turns, used: Duration::ZERO, waiting: None }
+        let measured = in_turns || self.calls.fetch_add(1, Relaxed).is_multiple_of(SAMPLE);
+        Paced { call, shared: self.shared.clone(), measured, in_turns, used: Duration::ZERO, waiting: None }
     }
 
     /// Tells how a call went.
@@ -62,9 +67,10 @@ type Turn = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 pub(crate) struct Paced<'a, F> {
     call: Pin<&'a mut F>,
     shared: Shared,
-    first: bool,
+    /// Whether its next poll is measured; all after the first are.
+    measured: bool,
     in_turns: bool,
-    /// Processor time of its polls after the first one.
+    /// Processor time of its measured polls.
     used: Duration,
     waiting: Option<Turn>,
 }
@@ -91,11 +97,9 @@ impl<F: Future> Future for Paced<'_, F> {
             let Poll::Ready(held) = waiting.as_mut().poll(task) else { return Poll::Pending };
             (turn, this.waiting) = (held, None);
         }
-        // Nearly all calls end in their first poll, and reading this clock is a system call.
-        let begun = if std::mem::take(&mut this.first) { None } else { processor_time() };
+        let begun = if std::mem::replace(&mut this.measured, true) { processor_time() } else { None };
         let polled = this.call.as_mut().poll(task);
-        if polled.is_pending()
-            && let Some(begun) = begun
+        if let Some(begun) = begun
             && let Some(ended) = processor_time()
         {
             this.used += ended.saturating_sub(begun);
@@ -160,7 +164,7 @@ mod tests {
         let _taken = Arc::clone(&shared.0).try_acquire_owned().unwrap();
         let mut call = pin!(busy());
         let mut paced = turns.pace(call.as_mut());
-        for poll in 0..3 {
+        for poll in 0..2 {
             assert!(!paced.in_turns, "before poll {poll}");
             assert!(polled(&mut paced).is_pending());
         }
@@ -174,6 +178,25 @@ mod tests {
             assert!(polled(&mut paced).is_pending());
         }
         assert_eq!(polled(&mut paced), Poll::Ready(100), "waiting is not using");
+    }
+
+    #[test]
+    fn what_takes_long_at_once_is_found_among_many_calls() {
+        let turns = Turns::new(&Shared::new(1));
+        let long = |turns: &Turns| {
+            let mut call = pin!(async {
+                let mut busy = pin!(busy());
+                for _ in 0..2 {
+                    assert!(polled(&mut busy).is_pending());
+                }
+            });
+            let mut paced = turns.pace(call.as_mut());
+            assert!(polled(&mut paced).is_ready());
+            paced.took_long()
+        };
+        assert_eq!((0..2 * SAMPLE).filter(|_| long(&turns)).count(), 2);
+        turns.report(false);
+        assert!(long(&turns) && long(&turns), "then every one is measured");
     }
 
     #[test]
