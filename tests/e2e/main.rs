@@ -4,6 +4,8 @@
 mod show;
 
 mod authoring;
+mod deploys;
+mod differences;
 mod harness;
 mod hostile;
 mod http;
@@ -14,6 +16,7 @@ mod modes;
 mod outages;
 mod players;
 mod plugins;
+mod rogues;
 mod slow;
 mod survival;
 mod timestamps;
