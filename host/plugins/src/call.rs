@@ -54,7 +54,8 @@ pub(crate) async fn ask<Q: Question>(
         Some(Err(failure)) => Err(explain(failure, &store, &caller.limits)),
         None => Err(late(&store, &caller.limits)),
     };
-    if !matches!(result, Err(FaultKind::Overloaded { .. })) {
+    // Neither of these says that the plugin takes more than its share.
+    if !matches!(result, Err(FaultKind::Overloaded { .. } | FaultKind::Waiting { .. })) {
         caller.turns.report(result.is_ok());
     }
     let took = started.elapsed();
