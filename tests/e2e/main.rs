@@ -4,6 +4,8 @@
 mod show;
 
 mod authoring;
+mod deploys;
+mod differences;
 mod guide;
 mod harness;
 mod hostile;
@@ -19,6 +21,7 @@ mod outages;
 mod players;
 mod plugins;
 mod registry;
+mod rogues;
 mod slow;
 mod start;
 mod survival;

@@ -99,7 +99,7 @@ fn what_is_no_plugin_is_refused_and_changes_nothing() -> Result<()> {
 }
 
 /// Asks for a room token: a question to the policy whose answer shows which version gave it.
-fn verdict(api: &Http, room: &str) -> Result<String> {
+pub fn verdict(api: &Http, room: &str) -> Result<String> {
     let answer = api.post(&format!("/v1/video-rooms/{room}/tokens"), &json!({"role": "audience"}))?;
     if answer.status == 200 {
         return Ok("allowed".into());
@@ -108,7 +108,7 @@ fn verdict(api: &Http, room: &str) -> Result<String> {
     Ok(problem["code"].as_str().unwrap_or_default().to_owned())
 }
 
-fn deploy(operator: &Http, plugin: &str, component: &[u8]) -> Result<String> {
+pub fn deploy(operator: &Http, plugin: &str, component: &[u8]) -> Result<String> {
     let version = operator.request("POST", &format!("/v1/plugins/{plugin}/versions"), &[], Some(component))?.success()?;
     Ok(version["digest"].as_str().context("a version without a digest")?.to_owned())
 }
@@ -204,7 +204,7 @@ fn a_policy_is_bound_shadowed_activated_and_rolled_back_while_calls_go_on() -> R
 }
 
 /// Runs `flyloft plugin …` for this server and gives what it prints.
-fn command(server: &Server, arguments: &[&str]) -> Result<String> {
+pub fn command(server: &Server, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(binary()?);
     command.arg("plugin").args(arguments).arg("--data").arg(server.data());
     for name in ["FLYLOFT_SERVER", "FLYLOFT_TOKEN"] {

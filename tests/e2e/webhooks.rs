@@ -17,8 +17,31 @@ use std::time::Duration;
 
 const ROOMS: usize = 24;
 const WRITERS: usize = 4;
-/// How often both sides are killed.
+/// How often both sides are killed; the receiver is also killed alone now and then.
 const CRASHES: usize = 6;
+
+/// Chance that can be repeated: SplitMix64 (Steele, Lea and Flood 2014).
+struct Dice(u64);
+
+impl Dice {
+    /// With the seed of `WEBHOOK_SEED`, or of the clock.
+    fn new() -> Result<Dice> {
+        let seed = match std::env::var("WEBHOOK_SEED") {
+            Ok(seed) => seed.parse().context("WEBHOOK_SEED must be a number")?,
+            Err(_) => std::time::UNIX_EPOCH.elapsed()?.as_millis() as u64,
+        };
+        println!("WEBHOOK_SEED={seed} kills at the same moments again");
+        Ok(Dice(seed))
+    }
+
+    /// A number below `sides`.
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % sides.max(1) as u64) as usize
+    }
+}
 
 /// The receiver's process. What it took is in a file that outlives it.
 struct Receiver {
@@ -201,19 +224,29 @@ fn every_event_arrives_in_order_though_both_sides_are_killed() -> Result<()> {
     let webhook = subscribe(&server, &receiver)?;
     server.member("ada")?;
     let rooms = (0..ROOMS).map(|index| server.room("ada", &format!("Room {index}"))).collect::<Result<Vec<_>>>()?;
-    let done = Arc::new(AtomicUsize::new(0));
+    let (done, mut dice) = (Arc::new(AtomicUsize::new(0)), Dice::new()?);
+    let changed =
+        |goal: usize| wait_for("some rooms were changed", PATIENCE * 10, || (done.load(Ordering::Relaxed) >= goal).then_some(()));
+    let part = wanted / (CRASHES + 1);
     for round in 0..=CRASHES {
-        let goal = if round == CRASHES { wanted } else { wanted * (round + 1) / (CRASHES + 1) };
-        let writers = write(&server, &rooms, round, if round == CRASHES { goal } else { usize::MAX }, &done)?;
-        wait_for("some rooms were changed", PATIENCE * 10, || (done.load(Ordering::Relaxed) >= goal).then_some(()))?;
-        if round < CRASHES {
-            // Sometimes the receiver dies first, sometimes the server.
-            if round % 2 == 0 {
-                receiver.kill()?;
+        let last = round == CRASHES;
+        let writers = write(&server, &rooms, round, if last { wanted } else { usize::MAX }, &done)?;
+        if dice.roll(2) == 0 {
+            changed(part * round + dice.roll(part / 2))?;
+            receiver.kill()?;
+            std::thread::sleep(Duration::from_millis(dice.roll(300) as u64));
+            receiver.restart(10)?;
+        }
+        changed(if last { wanted } else { part * round + part / 2 + dice.roll(part / 2) })?;
+        if !last {
+            let server_first = dice.roll(2) == 0;
+            if server_first {
                 server.kill()?;
-            } else {
+            }
+            receiver.kill()?;
+            std::thread::sleep(Duration::from_millis(dice.roll(300) as u64));
+            if !server_first {
                 server.kill()?;
-                receiver.kill()?;
             }
         }
         for writer in writers {

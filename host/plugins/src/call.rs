@@ -10,18 +10,20 @@ use crate::question::{
     StatQuestion,
 };
 use crate::sandbox::Sandbox;
+use crate::turns::{self, Turns};
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context as Task, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{Instance, ResourceTableError, TypedFunc};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 /// What a component may take to start when it is loaded; a busy machine must not refuse a good one.
 const LOAD_DEADLINE: Duration = Duration::from_secs(1);
+/// A call that took longer lets other tasks run before its answer goes on.
+const LONG_POLL: Duration = Duration::from_micros(200);
 /// Frames of the same function at the top of a backtrace that tell a runaway recursion.
 const RECURSION_FRAMES: usize = 8;
 
@@ -29,8 +31,8 @@ const RECURSION_FRAMES: usize = 8;
 pub(crate) struct Caller {
     pub(crate) engine: Engine,
     pub(crate) limits: CallLimits,
-    /// Calls that have used up a tick share these turns, so that loops can't take every thread of the executor.
-    pub(crate) turns: Arc<Semaphore>,
+    /// What calls of this binding that take long or fail have to wait for.
+    pub(crate) turns: Turns,
     /// What `wasi:keyvalue` keeps, for all plugins.
     pub(crate) key_values: Arc<dyn KeyValue>,
 }
@@ -50,11 +52,21 @@ pub(crate) async fn ask<Q: Question>(
     let result = match result {
         Some(Ok(answer)) => Q::check(question, &answer, grants).map(|()| answer),
         Some(Err(failure)) => Err(explain(failure, &store, &caller.limits)),
-        None => Err(deadline(&caller.limits)),
+        None => Err(late(&store, &caller.limits)),
     };
-    plugin.tally.call(started.elapsed(), store.data().account.peak as u64);
+    // Neither of these says that the plugin takes more than its share.
+    if !matches!(result, Err(FaultKind::Overloaded { .. } | FaultKind::Waiting { .. })) {
+        caller.turns.report(result.is_ok());
+    }
+    let took = started.elapsed();
+    plugin.tally.call(took, store.data().account.peak as u64);
     if let Err(kind) = &result {
         plugin.tally.fault(kind);
+    }
+    drop(store);
+    if took >= LONG_POLL {
+        // A call mostly ends in its first poll: a task that makes one after another would keep all others from this thread.
+        tokio::task::yield_now().await;
     }
     result
 }
@@ -87,7 +99,7 @@ pub(crate) async fn rehearse(loaded: &Loaded, engine: &Engine, limits: &CallLimi
     let identity = Arc::new(Identity::new("(being loaded)", &loaded.inspection.digest));
     let limits = CallLimits { deadline: limits.deadline.max(LOAD_DEADLINE), ..limits.clone() };
     let key_values = Arc::new(MemoryKeyValue::default());
-    let caller = Caller { engine: engine.clone(), limits, turns: Arc::new(Semaphore::new(1)), key_values };
+    let caller = Caller { engine: engine.clone(), limits, turns: Turns::new(&turns::Shared::new(1)), key_values };
     let (limits, started) = (&caller.limits, Instant::now());
     let mut store = Sandbox::store(&caller, started, &identity, &Arc::default(), "load");
     let start = async { loaded.pre.instantiate_async(&mut store).await.map_err(Failure::Start) };
@@ -124,49 +136,22 @@ fn check_types<Q: Question>(store: &mut Store<Sandbox>, loaded: &Loaded, instanc
 /// so need no timer.
 async fn within_deadline<T>(caller: &Caller, started: Instant, call: impl Future<Output = T> + Send) -> Option<T> {
     let mut call = pin!(call);
-    if let Poll::Ready(result) = std::future::poll_fn(|task| Poll::Ready(call.as_mut().poll(task))).await {
-        return Some(result);
-    }
-    let rest = async {
-        // A tick that happened to come is no sign of a slow call, so it goes on for one more without queueing.
-        let mut polls = 0;
-        let tick = std::future::poll_fn(|task| match call.as_mut().poll(task) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending if polls > 0 => Poll::Ready(None),
-            Poll::Pending => {
-                polls += 1;
-                Poll::Pending
-            }
-        });
-        match tick.await {
-            Some(result) => result,
-            None => InTurns { call, turns: &caller.turns, waiting: None }.await,
-        }
+    let mut paced = caller.turns.pace(call.as_mut());
+    let result = match std::future::poll_fn(|task| Poll::Ready(pin!(&mut paced).poll(task))).await {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => tokio::time::timeout_at((started + caller.limits.deadline).into(), &mut paced).await.ok(),
     };
-    tokio::time::timeout_at((started + caller.limits.deadline).into(), rest).await.ok()
+    if paced.took_long() {
+        caller.turns.report(false);
+    }
+    result
 }
 
-/// A call that is polled only while it holds one of a few turns.
-struct InTurns<'a, F> {
-    call: Pin<&'a mut F>,
-    turns: &'a Arc<Semaphore>,
-    waiting: Option<Turn>,
-}
-
-type Turn = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
-
-impl<F: Future> Future for InTurns<'_, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<F::Output> {
-        let this = &mut *self;
-        let turns = Arc::clone(this.turns);
-        let waiting = this.waiting.get_or_insert_with(|| Box::pin(async { turns.acquire_owned().await.ok() }));
-        let Poll::Ready(_turn) = waiting.as_mut().poll(task) else {
-            return Poll::Pending;
-        };
-        this.waiting = None;
-        this.call.as_mut().poll(task)
+/// Why a call was not over at its deadline.
+fn late(store: &Store<Sandbox>, limits: &CallLimits) -> FaultKind {
+    match (store.data().waiting_for(), deadline(limits)) {
+        (Some(host), FaultKind::Deadline { ms }) => FaultKind::Waiting { ms, host: host.to_owned() },
+        (_, late) => late,
     }
 }
 

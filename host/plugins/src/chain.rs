@@ -10,10 +10,10 @@ use crate::imports::{KeyValue, MemoryKeyValue};
 use crate::model::RoomType;
 use crate::plugin::Plugin;
 use crate::shadow::{Runner, Shadow};
+use crate::turns::{self, Turns};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
 /// A binding that can be asked.
@@ -113,7 +113,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct Ground {
     pub(crate) engine: Engine,
     pub(crate) limits: CallLimits,
-    pub(crate) turns: Arc<Semaphore>,
+    pub(crate) turns: turns::Shared,
     pub(crate) key_values: Arc<dyn KeyValue>,
     pub(crate) runner: Runner,
 }
@@ -157,10 +157,10 @@ impl Snapshot {
         grants.key_value_namespace = stored.id.clone();
         let grants = Arc::new(grants);
         let limits = stored.limits.apply(&ground.limits);
-        let caller = |turns: &Arc<Semaphore>, key_values| Caller {
+        let caller = |turns: &turns::Shared, key_values| Caller {
             engine: ground.engine.clone(),
             limits: limits.clone(),
-            turns: Arc::clone(turns),
+            turns: Turns::new(turns),
             key_values,
         };
         let before = before.filter(|before| Arc::ptr_eq(&before.plugin, &plugin));
@@ -177,7 +177,7 @@ impl Snapshot {
                         let plugin_apart = version(digest)?.apart();
                         // Turns of its own, so that a slow shadow version takes none from live calls.
                         // Nor does it write what the active version reads.
-                        let caller = caller(&Arc::new(Semaphore::new(1)), Arc::new(MemoryKeyValue::default()));
+                        let caller = caller(&turns::Shared::new(1), Arc::new(MemoryKeyValue::default()));
                         let active = &plugin.identity.digest;
                         Some(Arc::new(Shadow::new(plugin_apart, active, caller, Arc::clone(&grants), ground.runner.clone())))
                     }

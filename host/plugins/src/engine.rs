@@ -6,8 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// How often running guests are interrupted so that other tasks get their turn.
-const TICK: Duration = Duration::from_millis(5);
+/// How often running guests are interrupted so that other tasks get their turn: what these may have to wait for where all threads
+/// are busy. Each tick wakes one thread for an instant, also where nobody calls anything.
+const TICK: Duration = Duration::from_millis(2);
 
 /// What a component written in another language may consist of; a Rust plugin needs one memory and four instances.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 64;

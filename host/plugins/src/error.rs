@@ -29,10 +29,18 @@ pub enum FaultKind {
     #[error("{reason}")]
     Trap { reason: String },
     /// The call ran longer than [`crate::CallLimits::deadline`].
-    #[error("no answer within {ms} ms, so the call was ended; look for an endless or slow loop in the plugin")]
+    #[error("no answer within {ms} ms, so the call was ended; look for an endless or slow loop in the plugin, or for a wait")]
     Deadline { ms: u64 },
+    /// As [`FaultKind::Deadline`], and a request that the guest had sent was not answered yet.
+    #[error(
+        "no answer within {ms} ms, so the call was ended: it was still waiting for {host}; give that request a shorter timeout and answer without it, or give the binding a longer limits.deadlineMs"
+    )]
+    Waiting { ms: u64, host: String },
     /// The guest asked for more memory than [`crate::CallLimits::memory`], in bytes, or for more table entries than it may have.
-    #[error("it wanted more than the {limit} bytes of memory that a call may use")]
+    #[error(
+        "it wanted more than a call may use, which is {limit} bytes of memory and {} table entries; look for what grows without end, or give the binding a higher limits.memory",
+        crate::sandbox::MAX_TABLE_ENTRIES
+    )]
     Memory { limit: u64 },
     /// The component does not fit the interface any more, or could not be instantiated.
     #[error("it does not fit this server: {reason}; build it again with the server's wit/ directory and upload it again")]
@@ -65,7 +73,7 @@ impl FaultKind {
         match self {
             FaultKind::Guest { .. } => 0,
             FaultKind::Trap { .. } => 1,
-            FaultKind::Deadline { .. } => 2,
+            FaultKind::Deadline { .. } | FaultKind::Waiting { .. } => 2,
             FaultKind::Memory { .. } => 3,
             FaultKind::Incompatible { .. } => 4,
             FaultKind::Overloaded { .. } => 5,

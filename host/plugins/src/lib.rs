@@ -46,6 +46,7 @@ mod sandbox;
 mod shadow;
 mod storage;
 mod trial;
+mod turns;
 mod weight;
 
 pub use api::{CallLimits, Config, Counters, Decided, Faults, Inspection, Interface, PluginInfo, VersionInfo};

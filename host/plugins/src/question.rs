@@ -10,9 +10,9 @@ pub(crate) use webhook::{AttemptedQuestion, DeliverQuestion};
 use crate::api::Interface;
 use crate::error::FaultKind;
 use crate::grants::Grants;
-use crate::model::{Action, Context, Decision, OutputModeAnswer, OutputModeRequest, Pair};
+use crate::model::{Action, Context, Decision, Grant, OutputModeAnswer, OutputModeRequest, Pair};
 use crate::plugin::Entries;
-use checks::{code, count, text};
+use checks::{code, count, invalid, text};
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, Lift, Lower};
 
 /// A question of the contract.
@@ -71,7 +71,8 @@ impl Question for PolicyQuestion {
                     text("allow.permissions", permission, 1, 64)?;
                 }
                 count("allow.labels", grant.labels.len(), 16)?;
-                grant.labels.iter().try_for_each(label)
+                grant.labels.iter().try_for_each(label)?;
+                consistent(grant)
             }
         }
     }
@@ -115,6 +116,28 @@ impl Question for OutputModeQuestion {
     }
 }
 
+/// Whether a grant grants something: what contradicts itself can't be enforced as it was meant.
+fn consistent(grant: &Grant) -> Result<(), FaultKind> {
+    for (index, label) in grant.labels.iter().enumerate() {
+        if grant.labels.iter().take(index).any(|before| before.name == label.name) {
+            return invalid("allow.labels", format!("has the name {:?} twice, and a name has one value", label.name));
+        }
+    }
+    // A stream that nobody may watch can still be recorded, so `max-viewers` may be 0.
+    let limits = &grant.limits;
+    for (field, limit) in [
+        ("allow.limits.max-bitrate", limits.max_bitrate),
+        ("allow.limits.max-duration", limits.max_duration),
+        ("allow.limits.max-width", limits.max_width.map(u64::from)),
+        ("allow.limits.max-height", limits.max_height.map(u64::from)),
+    ] {
+        if limit == Some(0) {
+            return invalid(field, "is 0, which allows nothing: deny instead, or leave the limit out".to_owned());
+        }
+    }
+    Ok(())
+}
+
 fn label(label: &Pair) -> Result<(), FaultKind> {
     text("allow.labels.name", &label.name, 1, 64)?;
     text("allow.labels.value", &label.value, 0, 256)
@@ -123,7 +146,7 @@ fn label(label: &Pair) -> Result<(), FaultKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Connection, Denial, Grant, Member, OutputMode, Outputs, Protocol, PushOutRequest};
+    use crate::model::{Connection, Denial, Member, OutputMode, Outputs, Protocol, PushOutRequest};
 
     fn action() -> Action {
         Action::PushOut(PushOutRequest { room: None, stream: "s".into(), target: "rtmp://a.example".into() })
@@ -163,8 +186,13 @@ mod tests {
     #[test]
     fn a_grant_is_limited() {
         assert_eq!(grant(|_| ()), None);
-        assert_eq!(grant(|g| g.labels = vec![pair(64, 256); 16]), None);
-        assert_eq!(grant(|g| g.labels = vec![pair(1, 1); 17]).as_deref(), Some("allow.labels"));
+        let labels = |count: usize| (1..=count).map(|name| pair(48 + name, 256)).collect::<Vec<_>>();
+        assert_eq!(grant(|g| g.labels = labels(16)), None);
+        assert_eq!(grant(|g| g.labels = labels(17)).as_deref(), Some("allow.labels"));
+        assert_eq!(grant(|g| g.labels = vec![pair(1, 1), pair(2, 1), pair(1, 2)]).as_deref(), Some("allow.labels"));
+        assert_eq!(grant(|g| g.limits.max_duration = Some(0)).as_deref(), Some("allow.limits.max-duration"));
+        assert_eq!(grant(|g| g.limits.max_height = Some(0)).as_deref(), Some("allow.limits.max-height"));
+        assert_eq!(grant(|g| (g.limits.max_viewers, g.limits.max_bitrate) = (Some(0), Some(1))), None);
         assert_eq!(grant(|g| g.labels = vec![pair(65, 1)]).as_deref(), Some("allow.labels.name"));
         assert_eq!(grant(|g| g.labels = vec![pair(0, 1)]).as_deref(), Some("allow.labels.name"));
         assert_eq!(grant(|g| g.labels = vec![pair(1, 257)]).as_deref(), Some("allow.labels.value"));

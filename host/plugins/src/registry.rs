@@ -15,13 +15,14 @@ use crate::storage::{Entry, Index, Storage, StorageError};
 use crate::{
     engine, imports,
     permits::{Permits, Room},
+    turns,
 };
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -139,7 +140,7 @@ impl Registry {
         let ground = Ground {
             engine: loader.linker.engine().clone(),
             limits: loader.config.limits.clone(),
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            turns: turns::Shared::new(cores / 2),
             key_values,
             runner: Runner::default(),
         };

@@ -18,7 +18,7 @@ const MAX_HANDLES: usize = 256;
 /// Bytes of the headers of one request or response.
 const MAX_HEADERS: usize = 32 << 10;
 /// Entries of all tables of a component.
-const MAX_TABLE_ENTRIES: usize = 100_000;
+pub(crate) const MAX_TABLE_ENTRIES: usize = 100_000;
 
 /// The host's side of one call.
 pub(crate) struct Sandbox {
@@ -113,6 +113,12 @@ impl Sandbox {
             table.set_max_capacity(MAX_HANDLES);
             Box::new(System { wasi, table, log, http: None })
         })
+    }
+
+    /// The host of a request that is not answered yet.
+    pub(crate) fn waiting_for(&self) -> Option<&str> {
+        let (_, outgoing) = self.system.as_ref()?.http.as_deref()?;
+        outgoing.waiting_for()
     }
 
     /// The last lines that the guest wrote to its standard error, where a panic leaves its message.

@@ -15,6 +15,7 @@ use crate::question::{
 };
 use crate::redaction::Redaction;
 use crate::registry;
+use crate::turns::{self, Turns};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +23,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
 /// Fields of a message's list that are shown.
@@ -75,7 +75,7 @@ impl Trial {
     }
 
     fn of(plugin: Arc<Plugin>, engine: Engine, limits: CallLimits, grants: Grants) -> Trial {
-        let (turns, key_values) = (Arc::new(Semaphore::new(1)), Arc::new(MemoryKeyValue::default()));
+        let (turns, key_values) = (Turns::new(&turns::Shared::new(1)), Arc::new(MemoryKeyValue::default()));
         Trial { plugin, caller: Caller { engine, limits, turns, key_values }, grants: Arc::new(grants) }
     }
 
@@ -132,8 +132,9 @@ impl Trial {
 
     /// The same with other grants and the same store.
     fn with_grants(&self, grants: Arc<Grants>) -> Trial {
-        let Caller { engine, limits, turns, key_values } = &self.caller;
-        let (engine, limits, turns, key_values) = (engine.clone(), limits.clone(), Arc::clone(turns), Arc::clone(key_values));
+        let Caller { engine, limits, key_values, .. } = &self.caller;
+        let (engine, limits, key_values) = (engine.clone(), limits.clone(), Arc::clone(key_values));
+        let turns = Turns::new(&turns::Shared::new(1));
         Trial { plugin: Arc::clone(&self.plugin), caller: Caller { engine, limits, turns, key_values }, grants }
     }
 

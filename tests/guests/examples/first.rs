@@ -1,4 +1,4 @@
-//! A policy that hands out no room tokens and says that it is the first version.
+//! A policy that hands out no room tokens, lets nobody watch and no visitor publish, and says that it is the first version.
 
 use flyloft_plugin::policy::{Action, Context, Decision, Policy, abstain, deny};
 
@@ -7,7 +7,8 @@ struct First;
 impl Policy for First {
     fn decide(_context: Context, action: Action) -> Decision {
         match action {
-            Action::IssueToken(_) => deny("first", "No tokens, says the first version."),
+            Action::Publish(request) if request.member.app_user_id != "visitor" => abstain(),
+            Action::Publish(_) | Action::Play(_) | Action::IssueToken(_) => deny("first", "Not today, says the first version."),
             _ => abstain(),
         }
     }

@@ -10,6 +10,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use std::future::{Future, ready};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use wasmtime::component::Linker;
 use wasmtime_wasi_http::p2::bindings::LinkOptions;
@@ -31,6 +32,13 @@ pub(crate) struct Outgoing {
     body: usize,
     /// When the call ends.
     until: Instant,
+    sent: Vec<Sent>,
+}
+
+/// A request that was sent.
+struct Sent {
+    host: String,
+    over: Arc<AtomicBool>,
 }
 
 type Answer = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
@@ -38,7 +46,12 @@ type Answer = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Err
 impl Outgoing {
     /// Lets a call send `requests` requests with bodies of up to `body` bytes each, until its end.
     pub(crate) fn new(grants: Arc<Grants>, log: GuestLog, requests: u32, body: usize, until: Instant) -> Outgoing {
-        Outgoing { grants, log, requests, limit: requests, body, until }
+        Outgoing { grants, log, requests, limit: requests, body, until, sent: Vec::new() }
+    }
+
+    /// The host of the first request that is not over yet.
+    pub(crate) fn waiting_for(&self) -> Option<&str> {
+        Some(&self.sent.iter().find(|sent| !sent.over.load(Relaxed))?.host)
     }
 
     /// Counts a request and finds the way that it may take.
@@ -77,7 +90,14 @@ impl WasiHttpHooks for Outgoing {
             Err(error) => return Box::new(ready(Err(error))),
         };
         let exchange = Exchange { client, log: self.log.clone(), body: self.body, deadline: self.deadline(options) };
-        Box::new(exchange.run(request))
+        let over = Arc::<AtomicBool>::default();
+        let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        self.sent.push(Sent { host, over: Arc::clone(&over) });
+        Box::new(async move {
+            let answer = exchange.run(request).await;
+            over.store(true, Relaxed);
+            answer
+        })
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

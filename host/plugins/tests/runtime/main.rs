@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod apps;
+mod beside;
 mod bindings;
 mod built_in;
+mod by_hand;
 mod cache;
+mod damaged;
 mod deploy;
 mod events;
 mod faults;
@@ -15,3 +19,4 @@ mod records;
 mod refusals;
 mod requests;
 mod sources;
+mod ways_out;

@@ -176,7 +176,7 @@ async fn an_answer_without_end_ends_with_the_call() {
         config.limits.deadline = Duration::from_millis(300);
         let plugins = granted_with(config, REACH, hosts(&["127.0.0.1"])).await;
         let kind = fault(&plugins, publish(&format!("http GET {}", server.url("/")))).await;
-        assert_eq!(kind, FaultKind::Deadline { ms: 300 });
+        assert_eq!(kind, FaultKind::Waiting { ms: 300, host: server.address.to_string() });
         assert!(verdict(&plugins, publish("healthy")).await.is_ok());
     }
 }
@@ -224,7 +224,7 @@ async fn calls_that_wait_do_not_hold_up_others() {
     }
     assert!(waiting.iter().all(|call| !call.is_finished()));
     for call in waiting {
-        assert_eq!(call.await.unwrap(), FaultKind::Deadline { ms: 2000 });
+        assert_eq!(call.await.unwrap(), FaultKind::Waiting { ms: 2000, host: server.address.to_string() });
     }
 }
 

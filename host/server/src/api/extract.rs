@@ -225,30 +225,37 @@ pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
     }
 }
 
-/// The body as it is.
-pub struct Raw<const LIMIT: usize>(pub Bytes);
+/// An uploaded WebAssembly component of up to `LIMIT` bytes.
+pub struct Component<const LIMIT: usize>(pub Bytes);
 
-impl<const LIMIT: usize> FromRequest<Api> for Raw<LIMIT> {
+impl<const LIMIT: usize> FromRequest<Api> for Component<LIMIT> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
-        Ok(Self(collect(request.into_body(), LIMIT).await?))
+        let told = |problem: Problem| match problem.status {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem {
+                detail: format!("a component may have {LIMIT} bytes: strip it (`strip = true`, `opt-level = \"s\"`)"),
+                ..problem
+            },
+            _ => problem,
+        };
+        Ok(Self(collect(request.into_body(), LIMIT).await.map_err(told)?))
     }
 }
 
-/// The body as it is, or JSON if it says that it is that.
-pub enum RawOrJson<T, const LIMIT: usize> {
-    Raw(Bytes),
+/// An uploaded component, or JSON if the body says that it is that.
+pub enum ComponentOrJson<T, const LIMIT: usize> {
+    Component(Bytes),
     Json(T),
 }
 
-impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Api> for RawOrJson<T, LIMIT> {
+impl<T: DeserializeOwned, const LIMIT: usize> FromRequest<Api> for ComponentOrJson<T, LIMIT> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         match is_json(request.headers()) {
             true => Ok(Self::Json(parse(&collect(request.into_body(), MAX_JSON).await?)?)),
-            false => Ok(Self::Raw(Raw::<LIMIT>::from_request(request, api).await?.0)),
+            false => Ok(Self::Component(Component::<LIMIT>::from_request(request, api).await?.0)),
         }
     }
 }

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::apps::{body, created};
-use super::extract::{Id, Operator, Raw, RawOrJson};
+use super::extract::{Component, ComponentOrJson, Id, Operator};
 use super::page::List;
 use super::problem::Problem;
 use super::schema::Problems;
@@ -256,7 +256,7 @@ pub async fn put(
     State(api): State<Api>,
     _: Operator,
     Id(name): Id,
-    Raw(component): Raw<MAX_COMPONENT>,
+    Component(component): Component<MAX_COMPONENT>,
 ) -> Result<axum::Json<PluginJson>, Problem> {
     let info = api.plugins.put(&name, component).await.map_err(rejected)?;
     Ok(axum::Json(show(info)))
@@ -273,11 +273,11 @@ pub async fn deploy(
     State(api): State<Api>,
     _: Operator,
     Id(name): Id,
-    given: RawOrJson<PullJson, MAX_COMPONENT>,
+    given: ComponentOrJson<PullJson, MAX_COMPONENT>,
 ) -> Result<Response, Problem> {
     let version = match given {
-        RawOrJson::Raw(component) => api.plugins.deploy(&name, component).await,
-        RawOrJson::Json(PullJson { reference }) => {
+        ComponentOrJson::Component(component) => api.plugins.deploy(&name, component).await,
+        ComponentOrJson::Json(PullJson { reference }) => {
             let reference = Reference::parse(&reference).map_err(not_pulled)?;
             let pulled = api.registries.pull(&reference).await.map_err(not_pulled)?;
             api.plugins.deploy_pulled(&name, pulled.component, pulled.reference.to_string()).await
