@@ -97,14 +97,15 @@ impl TableLane {
         let shown = loop {
             match self.seek {
                 Seek::Time => {
-                    let time = u64::try_from(time).unwrap_or(0);
-                    let found = self.times.find(time, &tables.times, &tables.time_marks, source)?;
-                    match found.filter(|&n| n < tables.samples) {
-                        Some(n) => self.seek = Seek::Sync(n),
-                        None => {
-                            self.next = tables.samples;
-                            break None;
-                        }
+                    let decode = u64::try_from(time).unwrap_or(0);
+                    let found = self.times.find(decode, &tables.times, &tables.time_marks, source)?;
+                    let last = tables.samples.saturating_sub(1);
+                    if track.shows(time) || found.is_some_and(|n| n <= last) && track.duration.is_none() {
+                        // Reordered pictures are shown after the last decode time too.
+                        self.seek = Seek::Sync(found.map_or(last, |n| n.min(last)));
+                    } else {
+                        self.next = tables.samples;
+                        break None;
                     }
                 }
                 Seek::Sync(n) => {

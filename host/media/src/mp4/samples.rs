@@ -78,7 +78,7 @@ pub(super) struct Lane {
     shift: Option<i64>,
     /// Decode time in ticks at which the next fragment begins, unless it says so itself.
     time: i64,
-    /// Samples that are decoded before this, in ticks, are passed over: the start lies behind them.
+    /// Pictures that are decoded and sound that is over before this, in ticks, are passed over: the start lies behind them.
     pub from: i64,
 }
 
@@ -218,7 +218,12 @@ impl Lane {
             };
             let Some(raw) = raw else { break };
             self.time = raw.dts.saturating_add(raw.duration.into());
-            if raw.dts >= self.from && track.edit.end.is_none_or(|end| raw.dts < end) {
+            let early = match track.kind() {
+                MediaKind::Video => raw.dts < self.from,
+                // What is still heard at that moment is played.
+                MediaKind::Audio => self.time <= self.from,
+            };
+            if !early && track.edit.end.is_none_or(|end| raw.dts < end) {
                 self.head = Some(track.sample(raw, self.shift.unwrap_or(0)));
             }
         }
@@ -272,6 +277,11 @@ impl MovieTrack {
         let scaled = (i128::from(micros) - i128::from(self.edit.delay)) * i128::from(self.timescale.max(1));
         let ticks = scaled.div_euclid(1_000_000) + i128::from(self.edit.media_time);
         narrow(ticks)
+    }
+
+    /// Whether the presentation goes on after `ticks` of the media, as far as the headers tell.
+    pub(super) fn shows(&self, ticks: i64) -> bool {
+        self.duration.is_some_and(|duration| self.micros(ticks) < duration)
     }
 
     fn sample(&self, raw: RawSample, shift: i64) -> Sample {

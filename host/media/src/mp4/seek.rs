@@ -10,9 +10,6 @@ use super::source::{Flow, Source};
 use super::table::{Bisect, Cursor, Table, be32};
 use crate::track::MediaKind;
 
-/// Sound that begins at most this much before the picture, in microseconds, is given too: it is still heard then.
-const HEARD: i64 = 25_000;
-
 #[derive(Debug)]
 pub(super) struct FragmentSeek {
     start: i64,
@@ -167,7 +164,7 @@ impl FragmentSeek {
                 (0, None) => i64::MIN,
                 // Another picture has key frames of its own.
                 _ if track.kind() == MediaKind::Video => i64::MIN,
-                _ => track.ticks(target(track.kind(), self.start, picture).saturating_sub(HEARD)),
+                _ => track.ticks(target(track.kind(), self.start, picture)),
             };
         }
     }

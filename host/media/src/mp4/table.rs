@@ -354,7 +354,8 @@ impl SyncWalk {
 
     /// The last sync sample that is not after `n`; the first sample if there is none.
     pub fn before(&mut self, n: u64, table: &Table, source: &mut Source) -> Flow<u64> {
-        let search = self.search.get_or_insert(Bisect { low: 0, high: table.count });
+        // Numbers that rise from 1 leave no more room than this.
+        let search = self.search.get_or_insert(Bisect { low: 0, high: table.count.min(n + 1) });
         let behind = search.run(|index| Ok(u64::from(self.cursor.u32(table, index, source)?) <= n + 1))?;
         let Some(index) = behind.checked_sub(1) else {
             (self.index, self.search) = (0, None);
