@@ -100,8 +100,8 @@ impl TableLane {
                     let decode = u64::try_from(time).unwrap_or(0);
                     let found = self.times.find(decode, &tables.times, &tables.time_marks, source)?;
                     let last = tables.samples.saturating_sub(1);
-                    if track.shows(time) || found.is_some_and(|n| n <= last) && track.duration.is_none() {
-                        // Reordered pictures are shown after the last decode time too.
+                    // Reordered pictures are shown after the last decode time too.
+                    if track.edit.end.is_none_or(|end| time < end) && (found.is_some_and(|n| n <= last) || track.shows(time)) {
                         self.seek = Seek::Sync(found.map_or(last, |n| n.min(last)));
                     } else {
                         self.next = tables.samples;

@@ -279,9 +279,9 @@ impl MovieTrack {
         narrow(ticks)
     }
 
-    /// Whether the presentation goes on after `ticks` of the media, as far as the headers tell.
+    /// Whether the header says that the samples in the tables are shown beyond `ticks` of the media.
     pub(super) fn shows(&self, ticks: i64) -> bool {
-        self.duration.is_some_and(|duration| self.micros(ticks) < duration)
+        self.defaults.is_none() && self.duration.is_some_and(|duration| self.micros(ticks) < duration)
     }
 
     fn sample(&self, raw: RawSample, shift: i64) -> Sample {

@@ -129,7 +129,7 @@ impl FragmentSeek {
                         if sample.keyframe && pts <= time {
                             *found = Found { moof: Some(moof.start), sync: Some((sample.dts, pts)) };
                         }
-                        self.end = sample.dts.saturating_add(sample.duration.into());
+                        self.end = self.end.max(pts.saturating_add(sample.duration.into()));
                         traf.take();
                     }
                 }
