@@ -7,7 +7,7 @@ use s3s::dto::{
     CreateBucketInput, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
     ListObjectsV2Input, ListObjectsV2Output, PutObjectInput, PutObjectOutput, StreamingBlob,
 };
-use s3s::host::MultiDomain;
+use s3s::host::{S3Host, VirtualHost};
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
@@ -40,20 +40,22 @@ impl Store {
         let fs = FileSystem::new(directory.path()).map_err(|error| anyhow!("the directory of the store: {error:?}"))?;
         let files = Arc::new(Files { fs, requests: AtomicU64::default(), bytes: AtomicU64::default() });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let mut service = S3ServiceBuilder::new(Shared(Arc::clone(&files)));
         service.set_auth(SimpleAuth::from_single(KEY, SECRET));
-        let port = address.port();
-        service.set_host(MultiDomain::new(&[DOMAIN.to_owned(), format!("{DOMAIN}:{port}")]).context("the store's domain")?);
+        service.set_host(Hosts);
         let service = service.build();
         runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener)?;
             while let Ok((socket, _)) = listener.accept().await {
                 // Without it each small answer waits for an acknowledgement of the one before.
                 let _ = socket.set_nodelay(true);
                 let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service.clone());
                 tokio::spawn(serving);
             }
+            std::io::Result::Ok(())
         });
         let store = Store { address, files, runtime: Some(runtime), directory };
         for bucket in buckets {
@@ -116,6 +118,21 @@ impl Drop for Store {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// `bucket.store.test` names a bucket; under any other name, as of a proxy, it stands in the path.
+struct Hosts;
+
+impl S3Host for Hosts {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let name = host.split(':').next().unwrap_or(host);
+        let bucket = name.strip_suffix(DOMAIN).and_then(|front| front.strip_suffix('.'));
+        let found = VirtualHost::new(host);
+        Ok(match bucket {
+            Some(bucket) => found.with_bucket(bucket),
+            None => found,
+        })
     }
 }
 
