@@ -567,7 +567,7 @@ async fn plugins_are_deployed_by_the_operator() {
     let deployed = client.raw(Method::PUT, path, &headers, BOTH).await.ok();
     assert_eq!((text(&deployed["name"]), &deployed["size"]), ("my-rules", &json!(BOTH.len())));
     assert_eq!(deployed["serves"], json!(["room-policy", "output-mode"]));
-    assert_eq!(client.operate(Method::GET, "/v1/plugins", Value::Null).await.ok()["items"][0], deployed);
+    assert_eq!(client.operate(Method::GET, "/v1/plugins", Value::Null).await.ok()["items"][1], deployed);
     assert_eq!(client.operate(Method::GET, path, Value::Null).await.ok(), deployed);
     let rejected = client.raw(Method::PUT, path, &headers, "nonsense").await.problem(422);
     assert_eq!(rejected["code"], "plugin-rejected");

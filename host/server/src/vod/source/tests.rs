@@ -50,6 +50,15 @@ impl World {
         Self::with(|proxy| Vod { credentials: vec![credential("store", Some(proxy.endpoint()))], ..settings() })
     }
 
+    /// As [`World::new`], with less patience for one attempt and for all of them.
+    fn impatient(stall: Duration, give_up: Duration) -> Self {
+        let mut world = Self::new();
+        if let Some(shared) = Arc::get_mut(&mut world.sources.0) {
+            shared.limits = Limits { stall, give_up };
+        }
+        world
+    }
+
     fn with(config: impl FnOnce(&Proxy) -> Vod) -> Self {
         let store = Store::start(&["films", "secrets"]).unwrap();
         let proxy = Proxy::start(store.address()).unwrap();
@@ -70,16 +79,16 @@ impl World {
     }
 }
 
-/// Gives up soon.
+/// With a small cache.
 fn settings() -> Vod {
-    Vod { give_up_ms: 2_000, cache_bytes: 8 << 20, ..Vod::default() }
+    Vod { cache_bytes: 8 << 20, ..Vod::default() }
 }
 
 fn sources(config: &Vod, data: &Path) -> Sources {
     let mut plugin_config = flyloft_plugins::Config { granted: grants(config), ..Default::default() };
     plugin_config.limits.deadline = Duration::from_secs(5);
     let plugins = Plugins::open(plugin_config).unwrap();
-    Sources::with(config, data, plugins, Arc::new(Loopback), Duration::from_millis(500)).unwrap()
+    Sources::with(config, data, plugins, Arc::new(Loopback), STALL).unwrap()
 }
 
 fn context() -> Context {
