@@ -9,9 +9,11 @@ pub mod contract;
 pub mod guests;
 pub mod http;
 pub mod process;
+pub mod proxy;
 pub mod push;
 pub mod registry;
 pub mod rtmp;
+pub mod s3;
 pub mod server;
 pub mod watch;
 
