@@ -4,6 +4,7 @@
 use crate::cmaf;
 use crate::codec;
 use crate::flv::{Demuxer, FlvEvent};
+use crate::mp4::{self, Next, Opening, Samples, Step};
 use crate::rtmp::{Address, ClientSession, Event, ServerSession, SessionConfig};
 use crate::track::{Codec, MediaInfo, MediaKind, TrackId};
 use bytes::Bytes;
@@ -154,5 +155,61 @@ pub fn codec_configuration(input: &[u8]) {
     assert!(init.len() < track.config.len() + 4096 && init.get(4..8) == Some(b"ftyp"));
     if selected == Codec::Aac {
         codec::aac_silence(&track.config);
+    }
+}
+
+/// An MP4 file, read in large stretches and in small ones: the samples are the same, lie in the file, and are found with bounded memory
+/// and reads that get on.
+pub fn mp4(input: &[u8]) {
+    for start in [0, 700_000, i64::MAX] {
+        let large = play(input, mp4::MAX_READ, start);
+        let small = play(input, 64, start);
+        assert_eq!(large, small, "the size of the reads shows");
+    }
+}
+
+/// Samples of an MP4 file that are looked at. Runs can make very many out of few bytes.
+const MAX_SAMPLES: usize = 2_000;
+const MAX_HELD: usize = 2 << 20;
+
+/// The first samples, and whether an error ended them.
+fn play(input: &[u8], ahead: u64, start: i64) -> (Vec<mp4::Sample>, bool) {
+    let size = input.len() as u64;
+    // Each read stands for some bytes of boxes or tables.
+    let mut reads = 100_000 + 8 * input.len();
+    let mut read = |range: std::ops::Range<u64>| {
+        assert!(range.start < range.end && range.end <= size && range.end - range.start <= mp4::MAX_READ, "{range:?} of {size}");
+        reads = reads.checked_sub(1).expect("no end of reads");
+        &input[range.start as usize..range.end as usize]
+    };
+    let mut opening = Opening::with_read_ahead(size, ahead);
+    let movie = loop {
+        match opening.step() {
+            Ok(Step::Want(range)) => opening.supply(range.start, read(range)).expect("it is what was wanted"),
+            Ok(Step::Ready(movie)) => break movie,
+            Err(_) => return (Vec::new(), true),
+        }
+        assert!(opening.held() < MAX_HELD, "{} bytes held", opening.held());
+    };
+    let tracks: Vec<_> = movie.tracks().iter().map(|track| track.track.id).collect();
+    assert!(!tracks.is_empty() && tracks.contains(&movie.default_tracks()[0]));
+    let mut samples = Samples::new(movie.clone(), &tracks, start);
+    let mut found = Vec::new();
+    loop {
+        match samples.step() {
+            Ok(Next::Want(range)) => samples.supply(range.start, read(range)).expect("it is what was wanted"),
+            Ok(Next::Sample(sample)) => {
+                assert!(sample.range.start < sample.range.end && sample.range.end <= size, "{sample:?}");
+                assert!(sample.dts <= sample.pts && sample.duration >= 0, "{sample:?}");
+                found.push(sample);
+            }
+            Ok(Next::End) => return (found, false),
+            Err(_) => return (found, true),
+        }
+        let held = movie.held() + samples.held();
+        assert!(held < MAX_HELD, "{held} bytes held");
+        if found.len() == MAX_SAMPLES {
+            return (found, false);
+        }
     }
 }

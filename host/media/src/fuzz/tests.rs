@@ -1,3 +1,6 @@
+use std::process::Command;
+use std::sync::OnceLock;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -73,6 +76,30 @@ fn configurations() -> Vec<Vec<u8>> {
     found.into_iter().map(|(codec, config)| [&[number(codec)][..], &config].concat()).collect()
 }
 
+/// Small movies by ffmpeg: with the index in front and behind, in fragments of both kinds, and as QuickTime.
+fn movies() -> Vec<Vec<u8>> {
+    static MOVIES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    let make = |(name, flags): (&str, &str)| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        let source = "-f lavfi -i testsrc2=size=64x48:rate=10:duration=1.5 -f lavfi -i sine=sample_rate=8000:duration=1.5";
+        let codecs = "-c:v libx264 -preset veryfast -crf 51 -bf 2 -g 5 -pix_fmt yuv420p -c:a aac -b:a 8k";
+        let arguments = format!("-v error -nostdin {source} {codecs} {flags}");
+        let made = Command::new("ffmpeg").args(arguments.split_whitespace()).arg(&path).output();
+        let made = made.expect("ffmpeg is needed for these tests: install it");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        std::fs::read(path).unwrap()
+    };
+    let kinds = [
+        ("front.mp4", "-movflags +faststart"),
+        ("behind.mov", "-movflags +negative_cts_offsets"),
+        ("fragments.mp4", "-movflags +frag_keyframe+empty_moov+default_base_moof"),
+        ("dash.mp4", "-movflags +dash+global_sidx"),
+        ("mixed.mp4", "-movflags +frag_keyframe"),
+    ];
+    MOVIES.get_or_init(|| kinds.map(make).to_vec()).clone()
+}
+
 /// Bytes that are put in other bytes' place, left out, or sent twice, behind the first `from`.
 fn damaged(corpus: Vec<Vec<u8>>, from: usize) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), any::<u8>(), 0_u8..6, 1_usize..40);
@@ -110,6 +137,11 @@ fn the_corpus_reaches_far() {
     codecs.dedup();
     assert_eq!(codecs, [0, 1, 2, 3, 4, 5], "every codec has a configuration");
     configurations().iter().for_each(|config| codec_configuration(config));
+    for movie in movies() {
+        mp4(&movie);
+        let (samples, broken) = play(&movie, 64, 0);
+        assert!(!broken && samples.len() >= 15 + 12, "{} samples", samples.len());
+    }
 }
 
 proptest! {
@@ -151,5 +183,25 @@ proptest! {
     #[test]
     fn damaged_files(input in damaged(files(), 0)) {
         flv(&input);
+    }
+
+    #[test]
+    fn damaged_movies(input in damaged(movies(), 0)) {
+        mp4(&input);
+    }
+
+    /// The first bytes are what everything depends on, and damage there is rare in a large file.
+    #[test]
+    fn damaged_indices(movie in prop::sample::select(movies()), changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut input = movie;
+        let kinds: [&[u8; 4]; 12] =
+            [b"stsz", b"stts", b"ctts", b"stsc", b"stco", b"stss", b"elst", b"tfhd", b"trun", b"sidx", b"tfra", b"moov"];
+        let places: Vec<_> = (4..input.len() - 24).filter(|&at| kinds.iter().any(|kind| input[at..].starts_with(*kind))).collect();
+        for (at, byte) in changes {
+            let place = places[at.index(places.len())];
+            let at = place + [0, 3, 4, 7, 8, 11, 12, 15, 16, 19, 20, 23][usize::from(byte) % 12] - if byte & 1 == 0 { 4 } else { 0 };
+            input[at] = byte.rotate_left(3);
+        }
+        mp4(&input);
     }
 }
