@@ -9,8 +9,10 @@ pub mod contract;
 pub mod guests;
 pub mod http;
 pub mod process;
+pub mod proxy;
 pub mod push;
 pub mod rtmp;
+pub mod s3;
 pub mod server;
 pub mod watch;
 

@@ -2,7 +2,9 @@
 //! known about a loaded plugin.
 
 use crate::decisions::DecisionLimits;
+use crate::grants::Grants;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -53,6 +55,9 @@ pub struct Config {
     pub max_plugins: usize,
     /// How much of the decision log is kept. Without a `data_dir` there is none.
     pub decisions: DecisionLimits,
+    /// What the built-in plugins' own bindings are granted beside what is stored for them, by the plugins' names. It is not stored, and
+    /// a setting that is stored stands before one of the same name.
+    pub granted: BTreeMap<String, Grants>,
 }
 
 impl Default for Config {
@@ -65,6 +70,7 @@ impl Default for Config {
             max_component_size: 64 << 20,
             max_plugins: 64,
             decisions: DecisionLimits::default(),
+            granted: BTreeMap::new(),
         }
     }
 }
@@ -95,10 +101,17 @@ pub enum Interface {
 impl Interface {
     pub const ALL: [Interface; 4] = [Interface::RoomPolicy, Interface::OutputMode, Interface::Webhook, Interface::VodSource];
 
-    /// Those for which there is a built-in plugin.
-    pub(crate) const BUILT_IN: [Interface; 3] = [Interface::RoomPolicy, Interface::OutputMode, Interface::Webhook];
+    /// The built-in plugins by their names, each with the one interface for which it is asked.
+    pub(crate) const BUILT_IN: [(&str, Interface); 6] = [
+        ("room-policy", Interface::RoomPolicy),
+        ("output-mode", Interface::OutputMode),
+        ("webhook", Interface::Webhook),
+        ("local", Interface::VodSource),
+        ("s3", Interface::VodSource),
+        ("spaces", Interface::VodSource),
+    ];
 
-    /// The interface's short name, which is also the name of the built-in plugin that serves it, if there is one.
+    /// The interface's short name.
     pub fn name(self) -> &'static str {
         match self {
             Interface::RoomPolicy => "room-policy",
@@ -115,7 +128,7 @@ impl Interface {
 
     /// The interface for which there is a built-in plugin with this name.
     pub(crate) fn built_in(name: &str) -> Option<Interface> {
-        Interface::BUILT_IN.into_iter().find(|interface| interface.name() == name)
+        Interface::BUILT_IN.into_iter().find(|(built_in, _)| *built_in == name).map(|(_, interface)| interface)
     }
 
     /// The full name as it stands in a component.

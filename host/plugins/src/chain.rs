@@ -113,6 +113,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Ground {
     pub(crate) engine: Engine,
     pub(crate) limits: CallLimits,
+    /// What the configuration grants built-in plugins, by their names.
+    pub(crate) granted: BTreeMap<String, Grants>,
     pub(crate) turns: Arc<Semaphore>,
     pub(crate) key_values: Arc<dyn KeyValue>,
     pub(crate) runner: Runner,
@@ -154,6 +156,9 @@ impl Snapshot {
         };
         let plugin = version(&stored.active)?;
         let mut grants = Grants::from(&stored.grants);
+        if let Some(more) = ground.granted.get(&stored.plugin).filter(|_| stored.is_built_in()) {
+            grants.extend(more);
+        }
         grants.key_value_namespace = stored.id.clone();
         let grants = Arc::new(grants);
         let limits = stored.limits.apply(&ground.limits);

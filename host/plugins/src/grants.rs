@@ -22,6 +22,27 @@ pub struct Grants {
     pub credentials: Vec<String>,
 }
 
+impl Grants {
+    /// Adds what others grant. Settings and secrets that are there already stay, and the larger quota holds.
+    pub(crate) fn extend(&mut self, more: &Grants) {
+        for (name, value) in &more.config {
+            if !self.secrets.contains_key(name) {
+                self.config.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        for (name, secret) in &more.secrets {
+            if !self.config.contains_key(name) {
+                self.secrets.entry(name.clone()).or_insert_with(|| secret.clone());
+            }
+        }
+        for (own, more) in [(&mut self.hosts, &more.hosts), (&mut self.credentials, &more.credentials)] {
+            let missing: Vec<String> = more.iter().filter(|entry| !own.contains(entry)).cloned().collect();
+            own.extend(missing);
+        }
+        self.key_value_quota = self.key_value_quota.max(more.key_value_quota);
+    }
+}
+
 /// Text that is never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);

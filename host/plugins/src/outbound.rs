@@ -113,6 +113,14 @@ impl Resolver for SystemResolver {
     }
 }
 
+/// What a connection needs to be.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A connection, plain or with TLS.
+pub type Socket = Box<dyn Duplex>;
+
 /// An HTTP/1.1 client that reaches only what its rules grant. It makes a connection for every request, to an address that was checked,
 /// and follows no redirects. Cheap to clone.
 #[derive(Clone)]
@@ -193,11 +201,31 @@ impl Client {
         limits: Limits,
         long: TooLong,
     ) -> Result<Response<Bytes>, Error> {
+        let socket = self.socket(target, limits.deadline).await?;
+        talk(target, socket, request, limits.max_body, long).await
+    }
+
+    /// Connects to the host of `uri`, for callers with an HTTP client of their own: to an address that was checked, and with TLS where
+    /// the scheme is `https`. What is sent there must be meant for that host.
+    ///
+    /// # Errors
+    /// As [`Client::send`], for what comes before the request.
+    pub async fn connect(&self, uri: &Uri, deadline: Duration) -> Result<Socket, Error> {
+        let target = Target::of(uri)?;
+        self.rules.check_host(&target.host, target.port).map_err(|reason| target.refused(reason))?;
+        let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        match tokio::time::timeout(deadline, self.socket(&target, deadline)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Error::Connect { host: target.shown, reason: format!("there was no connection within {ms} ms") }),
+        }
+    }
+
+    async fn socket(&self, target: &Target, deadline: Duration) -> Result<Socket, Error> {
         let started = Instant::now();
         let addresses = self.addresses(target).await?;
-        let socket = connect(target, &addresses, limits.deadline.saturating_sub(started.elapsed())).await?;
+        let socket = connect(target, &addresses, deadline.saturating_sub(started.elapsed())).await?;
         if !target.secure {
-            return talk(target, socket, request, limits.max_body, long).await;
+            return Ok(Box::new(socket));
         }
         let failed = |reason: String| Error::Tls { host: target.shown.clone(), reason };
         let config = match &self.tls {
@@ -209,7 +237,7 @@ impl Client {
             Host::Address(address) => ServerName::from(*address),
         };
         let socket = TlsConnector::from(config).connect(name, socket).await.map_err(|error| failed(error.to_string()))?;
-        talk(target, socket, request, limits.max_body, long).await
+        Ok(Box::new(socket))
     }
 
     /// Resolves once; every address must be allowed, and only these are connected to.
@@ -314,16 +342,13 @@ async fn connect(target: &Target, addresses: &[IpAddr], mut left: Duration) -> R
 }
 
 /// One request and its answer. The connection is driven here, so that it ends when nobody waits any more.
-async fn talk<S>(
+async fn talk(
     target: &Target,
-    socket: S,
+    socket: Socket,
     request: Request<Full<Bytes>>,
     max_body: usize,
     long: TooLong,
-) -> Result<Response<Bytes>, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) -> Result<Response<Bytes>, Error> {
     let failed = |error: hyper::Error| Error::Protocol { host: target.shown.clone(), reason: explained(&error) };
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .max_buf_size(MAX_HEAD)

@@ -23,10 +23,13 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 /// The built-in plugins, compiled from `plugins/` by the build script.
-const BUILT_INS: [(Interface, &[u8]); 3] = [
-    (Interface::RoomPolicy, include_bytes!(concat!(env!("OUT_DIR"), "/room-policy.wasm"))),
-    (Interface::OutputMode, include_bytes!(concat!(env!("OUT_DIR"), "/output-mode.wasm"))),
-    (Interface::Webhook, include_bytes!(concat!(env!("OUT_DIR"), "/webhook.wasm"))),
+const BUILT_INS: [(&str, &[u8]); Interface::BUILT_IN.len()] = [
+    ("room-policy", include_bytes!(concat!(env!("OUT_DIR"), "/room-policy.wasm"))),
+    ("output-mode", include_bytes!(concat!(env!("OUT_DIR"), "/output-mode.wasm"))),
+    ("webhook", include_bytes!(concat!(env!("OUT_DIR"), "/webhook.wasm"))),
+    ("local", include_bytes!(concat!(env!("OUT_DIR"), "/local.wasm"))),
+    ("s3", include_bytes!(concat!(env!("OUT_DIR"), "/s3.wasm"))),
+    ("spaces", include_bytes!(concat!(env!("OUT_DIR"), "/spaces.wasm"))),
 ];
 
 /// Uploaded versions of a plugin that are kept; the oldest that no binding uses makes room.
@@ -105,8 +108,7 @@ impl Registry {
         let loader = Loader::new(config)?;
         let now = SystemTime::now();
         let mut plugins = Versions::new();
-        for (interface, bytes) in BUILT_INS {
-            let name = interface.name();
+        for (name, bytes) in BUILT_INS {
             let failed = |source| OpenError::BuiltIn { name, source: Box::new(source) };
             let loaded = loader.load(Bytes::from_static(bytes)).await.map_err(failed)?;
             let plugin = Plugin::new(name, loaded, true, now, Arc::default()).map_err(failed)?;
@@ -135,6 +137,7 @@ impl Registry {
         let ground = Ground {
             engine: loader.linker.engine().clone(),
             limits: loader.config.limits.clone(),
+            granted: loader.config.granted.clone(),
             turns: Arc::new(Semaphore::new((cores / 2).max(1))),
             key_values,
             runner: Runner::default(),

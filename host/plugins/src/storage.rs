@@ -76,8 +76,7 @@ impl Index {
 
     /// The bindings of the built-in plugins are always there.
     pub(crate) fn complete(&mut self, now: u64) {
-        for interface in crate::Interface::BUILT_IN {
-            let name = interface.name();
+        for (name, _) in crate::Interface::BUILT_IN {
             if !self.bindings.iter().any(|binding| binding.id == name) {
                 self.bindings.push(StoredBinding::plain(name, name, BUILT_IN, true, now));
             }
@@ -386,7 +385,15 @@ mod tests {
         let bound: Vec<_> = index.bindings.iter().map(|bound| (bound.id.as_str(), bound.active.as_str())).collect();
         assert_eq!(
             bound,
-            [("front-1", front.as_str()), ("room-policy", &policy), ("output-mode", BUILT_IN), ("webhook", BUILT_IN)]
+            [
+                ("front-1", front.as_str()),
+                ("room-policy", &policy),
+                ("output-mode", BUILT_IN),
+                ("webhook", BUILT_IN),
+                ("local", BUILT_IN),
+                ("s3", BUILT_IN),
+                ("spaces", BUILT_IN)
+            ]
         );
     }
 

@@ -3,6 +3,8 @@
 //! Every key has an environment variable of the same name: `http.listen` is `FLYLOFT_HTTP_LISTEN`. An unknown key or variable is an
 //! error that names the nearest known one.
 
+mod vod;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::store::Retention;
+pub use vod::{Credential, SecretFrom, Vod};
 
 /// Environment variables that start with `FLYLOFT_` and are not keys of the file.
 const OTHER_VARIABLES: [&str; 5] =
@@ -30,6 +33,7 @@ pub struct Config {
     pub events: Events,
     pub plugins: Plugins,
     pub webhooks: Webhooks,
+    pub vod: Vod,
     pub log: Log,
 }
 
@@ -314,6 +318,7 @@ impl Config {
         if let Err(reason) = flyloft_plugins::outbound::Rules::public().with_networks(&self.webhooks.allow_networks) {
             bail!("webhooks.allow_networks: {reason}");
         }
+        self.vod.check()?;
         for (name, file) in &self.plugins.components {
             if !file.is_str() {
                 bail!("plugins.components.{name} must be the path of a component file");

@@ -17,4 +17,5 @@ mod secret;
 pub mod server;
 pub mod store;
 mod tls;
+pub mod vod;
 pub mod webhooks;

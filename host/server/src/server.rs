@@ -175,6 +175,7 @@ async fn open_plugins(config: &Config, data: &Path) -> Result<Plugins> {
         max_bytes: config.plugins.decisions.max_bytes,
         max_age: Duration::from_secs(config.plugins.decisions.max_age_hours * 3600),
     };
+    plugin_config.granted = crate::vod::source::grants(&config.vod);
     let plugins = Plugins::open(plugin_config).context("cannot start the plugin runtime")?;
     for (name, file) in config.components() {
         let component = std::fs::read(file).with_context(|| format!("plugins.components.{name}: cannot read {file}"))?;

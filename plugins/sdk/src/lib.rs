@@ -1,5 +1,5 @@
 //! Write plugins for the Flyloft live-video server: a type, one function, one macro. What a plugin may use of the world outside
-//! is in [`config`], [`key_value`], [`http`] and [`log`]; [`testing`] stands for it in native tests.
+//! is in [`config`], [`key_value`], [`http`], [`log`] and [`stores`]; [`testing`] stands for it in native tests.
 //! `plugins/README.md` shows how to build and upload one.
 //!
 //! ```
@@ -32,6 +32,7 @@ pub mod key_value;
 pub mod log;
 pub mod output_mode;
 pub mod policy;
+pub mod stores;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 pub mod vod_source;

@@ -39,11 +39,7 @@ impl Rules {
     /// # Errors
     /// Says which entry can't be understood, and how it is written.
     pub fn from_hosts(hosts: &[String]) -> Result<Rules, String> {
-        let mut rules = Rules::default();
-        for entry in hosts {
-            rules.add(entry).map_err(|reason| format!("{entry:?} names no host: {reason}"))?;
-        }
-        Ok(rules)
+        Rules::default().with_hosts(hosts)
     }
 
     /// Every host that is not private.
@@ -61,6 +57,17 @@ impl Rules {
             self.networks.push(network.ok_or_else(|| {
                 format!("{entry:?} names no network: write an address or a network such as 10.0.0.0/8 or fd00::/8")
             })?);
+        }
+        Ok(self)
+    }
+
+    /// Beside the others these hosts, as [`Rules::from_hosts`] takes them.
+    ///
+    /// # Errors
+    /// As [`Rules::from_hosts`].
+    pub fn with_hosts(mut self, hosts: &[String]) -> Result<Rules, String> {
+        for entry in hosts {
+            self.add(entry).map_err(|reason| format!("{entry:?} names no host: {reason}"))?;
         }
         Ok(self)
     }

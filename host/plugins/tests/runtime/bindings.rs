@@ -76,14 +76,14 @@ async fn lower_positions_are_asked_first_and_the_built_in_ones_last() {
     bind(&plugins, NewBinding { position: 3, app: Some("app-1".into()), ..of("bee") }).await;
     bind(&plugins, NewBinding { position: 3, ..of("ant") }).await;
     let order = |plugins: &Plugins| plugins.bindings().into_iter().map(|bound| bound.plugin).collect::<Vec<_>>();
-    assert_eq!(order(&plugins), ["ant", "bee", "cat", "output-mode", "room-policy", "webhook"]);
+    assert_eq!(order(&plugins), ["ant", "bee", "cat", "local", "output-mode", "room-policy", "s3", "spaces", "webhook"]);
     let first = |plugins: &Plugins| {
         let plugins = plugins.clone();
         async move { decider(&plugins, &context(), None).await }
     };
     assert_eq!(first(&plugins).await, "ant");
     plugins.change(&cat.id, BindingChange { position: Some(-1), ..BindingChange::default() }).await.unwrap();
-    assert_eq!(order(&plugins), ["cat", "ant", "bee", "output-mode", "room-policy", "webhook"]);
+    assert_eq!(order(&plugins), ["cat", "ant", "bee", "local", "output-mode", "room-policy", "s3", "spaces", "webhook"]);
     assert_eq!(first(&plugins).await, "cat");
     let built_in = BindingChange { position: Some(-9), ..BindingChange::default() };
     plugins.change("room-policy", built_in).await.unwrap();

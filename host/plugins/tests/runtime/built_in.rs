@@ -2,23 +2,24 @@
 
 use crate::requests::*;
 use flyloft_plugins::model::*;
-use flyloft_plugins::{Interface, Plugins};
+use flyloft_plugins::{BindingChange, Grants, Interface, Plugins};
 
 #[tokio::test]
 async fn the_built_in_plugins_are_listed() {
     let plugins = plugins();
     let list = plugins.list();
     let names: Vec<&str> = list.iter().map(|info| info.name.as_str()).collect();
-    assert_eq!(names, ["output-mode", "room-policy", "webhook"]);
-    for (info, interface) in list.iter().zip([Interface::OutputMode, Interface::RoomPolicy, Interface::Webhook]) {
+    assert_eq!(names, ["local", "output-mode", "room-policy", "s3", "spaces", "webhook"]);
+    use Interface::{OutputMode, RoomPolicy, VodSource, Webhook};
+    for (info, interface) in list.iter().zip([VodSource, OutputMode, RoomPolicy, VodSource, VodSource, Webhook]) {
         assert!(info.built_in);
         assert_eq!((&info.component.interfaces, &info.serves), (&vec![interface], &vec![interface]));
         assert_eq!(info.component.digest.len(), "sha256:".len() + 64);
         assert_eq!(info.counters.calls, 0);
     }
-    assert_eq!(plugins.get("room-policy"), Some(list[1].clone()));
+    assert_eq!(plugins.get("room-policy"), Some(list[2].clone()));
     assert_eq!(plugins.get("nobody"), None);
-    let json = serde_json::to_value(&list[1]).unwrap();
+    let json = serde_json::to_value(&list[2]).unwrap();
     assert_eq!(json["builtIn"], true);
     assert_eq!(json["interfaces"][0], "room-policy");
     assert_eq!(json["counters"]["faults"]["invalidAnswer"], 0);
@@ -180,4 +181,51 @@ async fn an_unknown_output_mode_is_refused_with_the_ones_that_exist() {
     };
     assert!(reason.contains("\"HLS??\""), "{reason}");
     assert!(reason.contains("?mode=RTMP, ?mode=CMAF or ?mode=RTMP_CMAF"), "{reason}");
+}
+
+/// A runtime whose built-in sources may name these credentials.
+fn with_credentials(lines: &str) -> Plugins {
+    let names = lines.lines().filter_map(|line| Some(line.split(';').next()?.to_owned())).collect();
+    let grants = Grants { config: [("credentials".into(), lines.into())].into(), credentials: names, ..Grants::default() };
+    let mut config = config();
+    config.granted = [("s3".to_owned(), grants.clone()), ("spaces".to_owned(), grants)].into();
+    Plugins::open(config).unwrap()
+}
+
+async fn source(plugins: &Plugins, uri: &str) -> (String, Result<SourcePlan, SourceError>) {
+    let request = SourceRequest { uri: uri.into(), shared: true };
+    let decided = plugins.open_source(&context(), &request).await.unwrap();
+    (decided.plugin, decided.answer)
+}
+
+#[tokio::test]
+async fn each_uri_is_one_sources() {
+    let plugins = with_credentials("ams3;ams3;;\neu;eu-central-1;;");
+    let file = |path: &str| Ok(SourcePlan::File(LocalFile { path: path.into() }));
+    assert_eq!(source(&plugins, "vod://dir/a%20film.mp4").await, ("local".into(), file("dir/a film.mp4")));
+    let (by, Ok(SourcePlan::S3(object))) = source(&plugins, "vod-live://s3/bucket/a%20film.mp4").await else {
+        panic!("no object")
+    };
+    assert_eq!((by.as_str(), object.key.as_str(), object.credential.as_deref()), ("s3", "a film.mp4", Some("eu")));
+    let uri = "vod-live://s3/https://ams3.digitaloceanspaces.com/space/dir/a.mp4";
+    let (by, Ok(SourcePlan::S3(object))) = source(&plugins, uri).await else { panic!("no object") };
+    assert_eq!((by.as_str(), object.key.as_str(), object.credential.as_deref()), ("spaces", "dir/a.mp4", Some("ams3")));
+    assert_eq!(source(&plugins, "other://a.mp4").await.1, Err(SourceError::NotMine));
+    for uri in ["vod://../a.mp4", "vod://%2e%2e/a.mp4", "vod://s3/bucket/../a.mp4", "vod://s3/https://h/b/%2e%2e/a.mp4"] {
+        assert!(matches!(source(&plugins, uri).await.1, Err(SourceError::Invalid(_))), "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_configuration_grants_is_added_to_what_is_stored() {
+    let plugins = with_credentials("ams3;ams3;;");
+    let uri = "vod://s3/https://ams3.digitaloceanspaces.com/space/a.mp4";
+    assert_eq!(plugins.binding("spaces").unwrap().grants.credentials, ["ams3"]);
+    assert!(plugins.binding("local").unwrap().grants.credentials.is_empty());
+    let credentials = Some(vec!["more".to_owned()]);
+    let config = Some([("credentials".to_owned(), "more;ams3;;".to_owned())].into());
+    let changed = plugins.change("spaces", BindingChange { credentials, config, ..BindingChange::default() }).await.unwrap();
+    assert_eq!(changed.grants.credentials, ["more", "ams3"]);
+    let (_, Ok(SourcePlan::S3(object))) = source(&plugins, uri).await else { panic!("no object") };
+    assert_eq!(object.credential.as_deref(), Some("more"));
 }
