@@ -83,6 +83,14 @@ impl Hold {
     pub fn reason(&self) -> Option<String> {
         self.reason.lock().clone()
     }
+
+    /// Leaves and takes the stream again at once, as one who returns: without tracks, and with a discontinuity for the players.
+    pub fn again(self) -> Result<Self, PublishError> {
+        let Self { live, publisher, disconnect, reason } = self;
+        drop(publisher);
+        let publisher = live.stream.publish(clock::wall())?;
+        Ok(Self { live, publisher, disconnect, reason })
+    }
 }
 
 impl LiveStream {
