@@ -14,6 +14,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod text;
+mod vod;
+mod vod_compat;
 mod webhooks;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use utoipa_axum::routes;
 
 use crate::http::connection::Peer;
 use crate::rooms::Rooms;
+use crate::vod::Vod;
 use crate::webhooks::Webhooks;
 use problem::Problem;
 
@@ -40,6 +43,7 @@ pub struct ApiState {
     pub rooms: Arc<Rooms>,
     pub plugins: Plugins,
     pub webhooks: Arc<Webhooks>,
+    pub vod: Arc<Vod>,
 }
 
 /// What handlers get.
@@ -48,11 +52,12 @@ struct Api {
     rooms: Arc<Rooms>,
     plugins: Plugins,
     webhooks: Arc<Webhooks>,
+    vod: Arc<Vod>,
 }
 
 /// Everything under `/v1`. Requests should carry a [`Peer`].
 pub fn router(state: ApiState) -> Router {
-    build(Api { rooms: state.rooms, plugins: state.plugins, webhooks: state.webhooks })
+    build(Api { rooms: state.rooms, plugins: state.plugins, webhooks: state.webhooks, vod: state.vod })
 }
 
 fn build(api: Api) -> Router {
@@ -66,6 +71,7 @@ fn build(api: Api) -> Router {
         .merge(docs::router(&document))
         .route("/v1", any(nothing))
         .route("/v1/{*path}", any(nothing))
+        .route("/rest-api/{*path}", any(nothing))
         .layer(from_fn(no_store))
         .layer(from_fn(problem::finish))
         .layer(cors)
@@ -98,6 +104,12 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(webhooks::redeliver))
         .routes(routes!(webhooks::redeliver_dead))
         .routes(routes!(webhooks::test))
+        .routes(routes!(vod::list, vod::create))
+        .routes(routes!(vod::get, vod::delete))
+        .routes(routes!(vod_compat::startup))
+        .routes(routes!(vod_compat::find))
+        .routes(routes!(vod_compat::find_all))
+        .routes(routes!(vod_compat::terminate))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get, plugins::put, plugins::delete))
         .routes(routes!(plugins::versions, plugins::deploy))

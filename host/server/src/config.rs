@@ -3,6 +3,7 @@
 //! Every key has an environment variable of the same name: `http.listen` is `FLYLOFT_HTTP_LISTEN`. An unknown key or variable is an
 //! error that names the nearest known one.
 
+mod channels;
 mod vod;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::store::Retention;
+pub use channels::{Channel, Entry};
 pub use vod::{Credential, SecretFrom, Vod};
 
 /// Environment variables that start with `FLYLOFT_` and are not keys of the file.
