@@ -26,4 +26,5 @@ mod slow;
 mod start;
 mod survival;
 mod timestamps;
+mod vod;
 mod webhooks;

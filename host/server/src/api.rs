@@ -14,6 +14,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod text;
+mod vod;
+mod vod_compat;
 mod webhooks;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use utoipa_axum::routes;
 use crate::http::connection::Peer;
 use crate::oci::Registries;
 use crate::rooms::Rooms;
+use crate::vod::Vod;
 use crate::webhooks::Webhooks;
 use problem::Problem;
 
@@ -43,6 +46,7 @@ pub struct ApiState {
     /// Where components are pulled from.
     pub registries: Arc<Registries>,
     pub webhooks: Arc<Webhooks>,
+    pub vod: Arc<Vod>,
 }
 
 /// What handlers get.
@@ -52,11 +56,13 @@ struct Api {
     plugins: Plugins,
     registries: Arc<Registries>,
     webhooks: Arc<Webhooks>,
+    vod: Arc<Vod>,
 }
 
 /// Everything under `/v1`. Requests should carry a [`Peer`].
 pub fn router(state: ApiState) -> Router {
-    build(Api { rooms: state.rooms, plugins: state.plugins, registries: state.registries, webhooks: state.webhooks })
+    let ApiState { rooms, plugins, registries, webhooks, vod } = state;
+    build(Api { rooms, plugins, registries, webhooks, vod })
 }
 
 fn build(api: Api) -> Router {
@@ -70,6 +76,7 @@ fn build(api: Api) -> Router {
         .merge(docs::router(&document))
         .route("/v1", any(nothing))
         .route("/v1/{*path}", any(nothing))
+        .route("/rest-api/{*path}", any(nothing))
         .layer(from_fn(no_store))
         .layer(from_fn(problem::finish))
         .layer(cors)
@@ -102,6 +109,12 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(webhooks::redeliver))
         .routes(routes!(webhooks::redeliver_dead))
         .routes(routes!(webhooks::test))
+        .routes(routes!(vod::list, vod::create))
+        .routes(routes!(vod::get, vod::delete))
+        .routes(routes!(vod_compat::startup))
+        .routes(routes!(vod_compat::find))
+        .routes(routes!(vod_compat::find_all))
+        .routes(routes!(vod_compat::terminate))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get, plugins::put, plugins::delete))
         .routes(routes!(plugins::versions, plugins::deploy))

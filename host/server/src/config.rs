@@ -3,6 +3,7 @@
 //! Every key has an environment variable of the same name: `http.listen` is `FLYLOFT_HTTP_LISTEN`. An unknown key or variable is an
 //! error that names the nearest known one.
 
+mod channels;
 mod vod;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use toml::{Table, Value};
 
 use crate::oci::Registry;
 use crate::store::Retention;
+pub use channels::{Channel, Entry};
 pub use vod::{Credential, SecretFrom, Vod};
 
 /// Environment variables that start with `FLYLOFT_` and are not keys of the file.

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flyloft_media::hub::{PushError, RawFrame};
+use flyloft_media::hub::{PublishError, PushError, RawFrame};
 use flyloft_media::timeline::Placement;
 use flyloft_media::{Codec, TrackId, codec};
+use flyloft_plugins::model::Limits;
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::limits::{Breach, Enforcer};
 use crate::live::{Hold, Live, LiveStream, Outputs};
-use crate::rooms::{Admitted, PublishAttempt, Refusal, Rooms};
+use crate::rooms::{PublishAttempt, Refusal, Rooms};
 
 /// Admits publishers.
 #[derive(Clone)]
@@ -28,7 +29,8 @@ pub struct Door {
 /// A publisher that was let in. Call [`Publishing::finish`] when it leaves; dropping it ends the publish as well.
 pub struct Publishing {
     door: Door,
-    admitted: Admitted,
+    /// The member's publish; none for a stream of the server's own.
+    publish_id: Option<String>,
     /// `None` once it was given back.
     hold: Option<Hold>,
     /// Says when the publisher must leave.
@@ -46,7 +48,7 @@ impl Door {
             Ok(hold) => hold,
             Err(error) => {
                 self.rooms.publish_ended(&admitted.publish_id, "the stream could not be taken").await;
-                return Err(Refusal { status: StatusCode::CONFLICT, code: "stream-busy".into(), reason: error.to_string() });
+                return Err(busy(&error));
             }
         };
         let labels: Vec<_> = admitted.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect();
@@ -59,7 +61,19 @@ impl Door {
                 () = left.cancelled() => {}
             }
         });
-        if let Some(limit_ms) = admitted.limits.max_duration {
+        hold.live.set_labels(labels);
+        Ok(self.enter(hold, Some(admitted.publish_id), &admitted.limits))
+    }
+
+    /// Takes the stream `name` for a publisher of the server's own, who needs no stream key.
+    pub fn open(&self, name: &str, outputs: Outputs) -> Result<Publishing, Refusal> {
+        let hold = self.live.publish(name, outputs).map_err(|error| busy(&error))?;
+        tracing::info!(stream = name, "publishing");
+        Ok(self.enter(hold, None, &Limits::default()))
+    }
+
+    fn enter(&self, hold: Hold, publish_id: Option<String>, limits: &Limits) -> Publishing {
+        if let Some(limit_ms) = limits.max_duration {
             let seat = hold.seat();
             tokio::spawn(async move {
                 tokio::select! {
@@ -70,12 +84,14 @@ impl Door {
                 }
             });
         }
-        hold.live.viewers.set_most(admitted.limits.max_viewers);
-        hold.live.set_labels(labels);
-        let enforcer = Enforcer::new(&admitted.limits);
+        hold.live.viewers.set_most(limits.max_viewers);
         let (disconnect, live) = (hold.disconnect.clone(), Arc::clone(&hold.live));
-        Ok(Publishing { door: self.clone(), admitted, hold: Some(hold), disconnect, live, enforcer })
+        Publishing { door: self.clone(), publish_id, hold: Some(hold), disconnect, live, enforcer: Enforcer::new(limits) }
     }
+}
+
+fn busy(error: &PublishError) -> Refusal {
+    Refusal { status: StatusCode::CONFLICT, code: "stream-busy".into(), reason: error.to_string() }
 }
 
 impl Publishing {
@@ -112,6 +128,22 @@ impl Publishing {
         }
     }
 
+    /// What follows does not continue what came before: the tracks are to be set anew, and players see a discontinuity.
+    ///
+    /// # Errors
+    /// The stream has ended.
+    pub fn start_anew(&mut self) -> Result<(), PublishError> {
+        if let Some(hold) = self.hold.take() {
+            self.hold = Some(hold.again()?);
+        }
+        Ok(())
+    }
+
+    /// Who watches the stream now.
+    pub fn viewers(&self) -> u32 {
+        self.live.viewers.count()
+    }
+
     /// Why the publisher was told to leave.
     pub fn reason(&self) -> Option<String> {
         self.hold.as_ref()?.reason()
@@ -130,8 +162,12 @@ impl Publishing {
         tracing::info!(stream = self.live.name(), reason, "publishing ended");
         self.disconnect.cancel();
         self.door.live.release(hold);
-        let (rooms, id) = (Arc::clone(&self.door.rooms), self.admitted.publish_id.clone());
-        Some(async move { rooms.publish_ended(&id, &reason).await })
+        let (rooms, id) = (Arc::clone(&self.door.rooms), self.publish_id.clone());
+        Some(async move {
+            if let Some(id) = id {
+                rooms.publish_ended(&id, &reason).await;
+            }
+        })
     }
 }
 

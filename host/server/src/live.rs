@@ -98,6 +98,14 @@ impl Hold {
     pub fn seat(&self) -> Seat {
         Seat { disconnect: self.disconnect.clone(), reason: Arc::clone(&self.reason) }
     }
+
+    /// Leaves and takes the stream again at once, as one who returns: without tracks, and with a discontinuity for the players.
+    pub fn again(self) -> Result<Self, PublishError> {
+        let Self { live, publisher, disconnect, reason } = self;
+        drop(publisher);
+        let publisher = live.stream.publish(clock::wall())?;
+        Ok(Self { live, publisher, disconnect, reason })
+    }
 }
 
 impl LiveStream {

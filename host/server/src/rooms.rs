@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use flyloft_plugins::Plugins;
-use flyloft_plugins::model::{Limits, Pair, Protocol};
+use flyloft_plugins::model::{Context, Limits, Pair, Protocol};
 use flyloft_rooms::{App, AppId, Event, EventId, Millis, Secret};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -39,6 +39,7 @@ pub use manage::{NewRoom, RoomChange, RoomView};
 pub use members::{AppChange, AppCreated, KeyChange, KeyView, MemberChange, NewApp, NewMember};
 pub use once::{Once, Outcome};
 pub(crate) use once::{keep, replayed};
+pub use play::OwnStream;
 pub use rules::{Asker, Rules};
 pub use token::{ISSUED_FOR, IssuedToken, MAX_TOKEN_LIFE, RoomTokenRequest};
 pub use urls::{Bases, RoomUrls};
@@ -226,6 +227,11 @@ impl Rooms {
     /// Who watches a room now: nobody, unless it is live or paused.
     pub fn room_viewers(&self, view: &RoomView) -> u32 {
         if view.room.state.is_live() { self.live.viewers(&view.owner.stream_name) } else { 0 }
+    }
+
+    /// What plugins are told about a call that is made for `app`.
+    pub(crate) fn plugin_context(&self, app: &App) -> Context {
+        rules::context(app)
     }
 
     /// The database, for what is kept there beside rooms.

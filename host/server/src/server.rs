@@ -29,6 +29,8 @@ use crate::oci::Registries;
 use crate::rooms::{self, Credentials, LiveControl, Rooms, StreamName};
 use crate::store::{KeyValues, Retention};
 use crate::tls;
+use crate::vod::source::Sources;
+use crate::vod::{self, Vod};
 use crate::webhooks::Webhooks;
 
 /// Connections that the kernel may hold while the server is busy.
@@ -50,6 +52,7 @@ pub struct Server {
     pub credentials: Option<Credentials>,
     data: PathBuf,
     live: Arc<Live>,
+    vod: Arc<Vod>,
     plugins: Plugins,
     key_values: Arc<KeyValues>,
     health: Arc<Health>,
@@ -110,17 +113,24 @@ impl Server {
         }
         let metrics = Metrics::install(Arc::clone(&live), plugins.clone()).context("cannot install the metrics recorder")?;
         let health = Arc::new(Health::default());
-        let access = Arc::new(Access::new(Arc::clone(&live), Arc::clone(&rooms)));
-        let site = Arc::new(Site { access: Arc::clone(&access), health: Arc::clone(&health), metrics });
-        let webhooks = Webhooks::new(Arc::clone(&rooms), Arc::new(plugins.clone()), &config.webhooks)?;
-        let registries = Arc::new(Registries::new(config.plugins.registries.clone()));
-        let state = ApiState { rooms: Arc::clone(&rooms), plugins: plugins.clone(), registries, webhooks: Arc::clone(&webhooks) };
-        let router = http::router(site, api::router(state));
         let door = Door {
             rooms: Arc::clone(&rooms),
             live: Arc::clone(&live),
             stall_timeout: Duration::from_millis(config.live.stall_timeout_ms),
         };
+        let sources = Sources::new(&config.vod, data, plugins.clone())?;
+        let vod = Vod::open(Arc::clone(&rooms), door.clone(), sources, vod_settings(config)?).await?;
+        let access = Arc::new(Access::new(Arc::clone(&live), Arc::clone(&rooms), Arc::clone(&vod)));
+        let site = Arc::new(Site { access: Arc::clone(&access), health: Arc::clone(&health), metrics });
+        let webhooks = Webhooks::new(Arc::clone(&rooms), Arc::new(plugins.clone()), &config.webhooks)?;
+        let state = ApiState {
+            rooms: Arc::clone(&rooms),
+            plugins: plugins.clone(),
+            registries: Arc::new(Registries::new(config.plugins.registries.clone())),
+            webhooks: Arc::clone(&webhooks),
+            vod: Arc::clone(&vod),
+        };
+        let router = http::router(site, api::router(state));
         let rtmp = rtmp::Service { door, access, max_lag: max_lag(config) };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(webhooks.run(stop.clone()));
@@ -133,13 +143,14 @@ impl Server {
         }
         health.set_ready(true);
         let data = data.to_owned();
-        Ok(Self { rooms, addresses, credentials, data, live, plugins, key_values, health, stop, tasks, _lock: lock })
+        Ok(Self { rooms, addresses, credentials, data, live, vod, plugins, key_values, health, stop, tasks, _lock: lock })
     }
 
     /// Takes no more work, ends the streams, lets viewers get their end, and waits for what is under way.
     pub async fn shut_down(self) {
         tracing::info!("shutting down");
         self.health.set_ready(false);
+        self.vod.begin_shut_down();
         let streams = self.live.all();
         for live in &streams {
             self.live.end(live.name(), "the server is shutting down");
@@ -152,6 +163,9 @@ impl Server {
         self.tasks.close();
         if tokio::time::timeout(SHUTDOWN, self.tasks.wait()).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "some connections did not end in time");
+        }
+        if tokio::time::timeout(SHUTDOWN, self.vod.shut_down()).await.is_err() {
+            tracing::warn!("some streams of recorded files did not end in time");
         }
         self.rooms.close().await;
         self.plugins.flush().await;
@@ -189,6 +203,19 @@ async fn open_plugins(config: &Config, data: &Path, key_values: Arc<KeyValues>) 
         tracing::info!(plugin = name, digest = info.component.digest, "plugin loaded from the configuration");
     }
     Ok(plugins)
+}
+
+fn vod_settings(config: &Config) -> Result<vod::Settings> {
+    let vod = &config.vod;
+    let channels = vod.channels.iter().map(|channel| channel.configured(vod.looped));
+    Ok(vod::Settings {
+        buffer: Duration::from_millis(vod.buffer_ms),
+        looped: vod.looped,
+        viewer_timeout: Some(Duration::from_millis(vod.stream_timeout_ms)).filter(|timeout| !timeout.is_zero()),
+        max_streams: vod.max_streams,
+        app: non_empty(&vod.app),
+        channels: channels.collect::<Result<_>>()?,
+    })
 }
 
 fn non_empty(text: &str) -> Option<String> {

@@ -7,6 +7,7 @@ mod query;
 mod row;
 #[cfg(test)]
 mod tests;
+mod vod;
 mod write;
 
 use std::fs::OpenOptions;
@@ -25,6 +26,7 @@ use tokio::sync::{Notify, watch};
 pub use key_values::KeyValues;
 pub use outbox::{DueLane, Lane, Planned, Progress, Queued, QueuedState, Webhook};
 pub use query::{Credential, EventFilter, Page, RoomFilter, StoredAnswer};
+pub use vod::{VodFate, VodRow};
 
 /// The database in the data directory.
 pub const FILE: &str = "flyloft.db";

@@ -11,6 +11,7 @@ use utoipa::{IntoResponses, OpenApi as _};
 
 use super::problem::{FieldError, ProblemJson};
 use crate::store::QueuedState;
+use crate::vod::State;
 
 /// The credentials' names in the document.
 pub const SERVER: &str = "serverApi";
@@ -31,6 +32,8 @@ pub const OPERATOR: &str = "operatorApi";
         (name = "Video rooms", description = "Broadcasts from their announcement to their end"),
         (name = "Events", description = "What happened, live and from the past"),
         (name = "Webhooks", description = "Events delivered to an App's backends, signed and in order"),
+        (name = "VOD", description = "Recorded files that are played as live streams, once, in a loop, at a time or on demand"),
+        (name = "VOD, /rest-api", description = "The same with the calls that other servers have: POST with JSON, HTTP Basic with the App's key and secret or the operator token as the Bearer token"),
         (name = "Plugins", description = "The rules of the server: WebAssembly components, replaced while it runs"),
         (name = "Public", description = "What the watch page shows, without credentials")
     ),
@@ -99,6 +102,10 @@ pub fn key_state() -> Object {
 
 pub fn room_state() -> Object {
     words(VideoRoomState::ALL.iter().map(|word| word.as_str())).into()
+}
+
+pub fn vod_state() -> Object {
+    words(State::ALL.iter().map(|word| word.as_str())).into()
 }
 
 pub fn delivery_state() -> Object {

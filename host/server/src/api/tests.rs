@@ -58,8 +58,9 @@ impl Client {
         let plugins = Plugins::open(plugins).unwrap();
         let config = crate::config::Webhooks::default();
         let webhooks = Webhooks::new(world.rooms.clone(), std::sync::Arc::new(plugins.clone()), &config).unwrap();
-        let router =
-            build(Api { rooms: world.rooms.clone(), plugins: plugins.clone(), registries: Default::default(), webhooks });
+        let vod = crate::vod::testing::open(&world, &plugins).await;
+        let (rooms, registries) = (world.rooms.clone(), Default::default());
+        let router = build(Api { rooms, plugins: plugins.clone(), registries, webhooks, vod });
         Self { world, router, plugins }
     }
 
@@ -879,4 +880,92 @@ fn the_openapi_document_is_the_published_one() {
         }
     }
     insta::assert_json_snapshot!("openapi", value);
+}
+
+#[tokio::test]
+async fn streams_of_recorded_files_are_made_listed_and_deleted() {
+    let client = Client::new().await;
+    let make = |body: Value| client.post("/v1/vod", body);
+    let missing = make(json!({ "name": "a", "uri": "vod-live://missing.mp4" })).await.problem(404);
+    assert!(missing["code"] == "file-not-found" && text(&missing["detail"]).contains("File not found"), "{missing}");
+    std::fs::write(client.world.dir.path().join("media/broken.mp4"), b"no film at all, whatever its name says").unwrap();
+    let broken = make(json!({ "name": "a", "uri": "vod-live://broken.mp4" })).await.problem(422);
+    assert!(broken["code"] == "unplayable" && text(&broken["detail"]).contains("broken.mp4"), "{broken}");
+
+    for (body, field) in [
+        (json!({ "name": "a" }), "uri"),
+        (json!({ "name": "a/b", "uri": "vod-live://x" }), "name"),
+        (json!({ "name": "a", "uri": "x" }), "uri"),
+        (json!({ "name": "a", "uri": "vod-live://x", "playlist": [] }), "playlist"),
+        (json!({ "name": "a", "playlist": [] }), "playlist"),
+        (json!({ "name": "a", "playlist": [{ "uri": "vod-live://x" }, { "uri": "vod://y" }] }), "playlist[1].uri"),
+        (json!({ "name": "a", "uri": "vod-live://x", "startAt": "tomorrow" }), "startAt"),
+        (json!({ "name": "a", "uri": "vod://x", "onDemand": true }), "onDemand"),
+        (json!({ "name": "a", "uri": "vod-live://x", "viewerTimeoutMs": u64::MAX }), "viewerTimeoutMs"),
+        (json!({ "name": "a", "uri": "vod-live://x", "lop": true }), "lop"),
+    ] {
+        assert_eq!(make(body.clone()).await.problem(422)["field"], field, "{body}");
+    }
+
+    let later = json!({ "name": "later", "uri": "vod-live://x.mp4", "startAt": "2999-01-01T00:00:00Z", "loop": true });
+    let key =
+        [("authorization", client.server()), ("idempotency-key", "k1".to_owned()), ("content-type", "application/json".into())];
+    let key = key.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let made = client.raw(Method::POST, "/v1/vod", &key, later.to_string()).await;
+    assert_eq!(made.status, StatusCode::CREATED);
+    let made = made.ok();
+    assert!(made["state"] == "SCHEDULED" && made["loop"] == true && made["mode"] == "RTMP_CMAF", "{made}");
+    assert!(text(&made["urls"]["hls"]).ends_with("/live/later/index.m3u8"), "{made}");
+    let again = client.raw(Method::POST, "/v1/vod", &key, later.to_string()).await;
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(again.ok()["id"], made["id"]);
+    assert_eq!(make(later).await.problem(409)["code"], "taken");
+    let demand = make(json!({ "name": "demand", "uri": "vod-live://x.mp4", "onDemand": true, "mode": "CMAF" })).await.ok();
+    assert!(demand["state"] == "IDLE" && demand["urls"]["rtmp"].is_null(), "{demand}");
+
+    let first = client.get("/v1/vod?limit=1").await.ok();
+    assert_eq!(ids(&first), [text(&demand["id"])]);
+    let second = client.get(&format!("/v1/vod?limit=1&cursor={}", text(&first["nextCursor"]))).await.ok();
+    assert_eq!(ids(&second), [text(&made["id"])]);
+    assert!(second["nextCursor"].is_null());
+
+    let path = format!("/v1/vod/{}", text(&demand["id"]));
+    assert_eq!(client.get(&path).await.ok()["name"], "demand");
+    assert_eq!(client.call(&client.server(), Method::DELETE, &path, Value::Null).await.status, StatusCode::NO_CONTENT);
+    client.get(&path).await.problem(404);
+    make(json!({ "name": "demand", "uri": "vod-live://x.mp4", "onDemand": true })).await.ok();
+    make(json!({ "name": "three", "uri": "vod-live://x.mp4", "onDemand": true })).await.ok();
+    make(json!({ "name": "four", "uri": "vod-live://x.mp4", "onDemand": true })).await.ok();
+    let full = make(json!({ "name": "five", "uri": "vod-live://x.mp4", "onDemand": true })).await.problem(409);
+    assert_eq!(full["code"], "too-many-streams");
+}
+
+#[tokio::test]
+async fn only_the_app_and_the_operator_play_recorded_files() {
+    let client = Client::new().await;
+    let member = client.member("ada").await;
+    let token = client.post(&format!("/v1/members/{}/tokens", text(&member["id"])), json!({})).await.ok();
+    let bearer = format!("Bearer {}", text(&token["token"]));
+    for path in ["/v1/vod", "/rest-api/vod/find_all", "/rest-api/vod/find", "/rest-api/vod/terminate"] {
+        let method = if path == "/v1/vod" { Method::GET } else { Method::POST };
+        client.call(&bearer, method.clone(), path, Value::Null).await.problem(403);
+        client.raw(method, path, &[], "").await.problem(401);
+    }
+    let key = client.get(&format!("/v1/members/{}/stream-key", text(&member["id"]))).await.ok();
+    for name in [text(&key["streamKey"]), text(&member["streamName"])] {
+        let body = json!({ "name": name, "uri": "vod-live://x.mp4", "onDemand": true });
+        assert_eq!(client.post("/v1/vod", body).await.problem(409)["code"], "taken", "{name}");
+        let body = json!({ "localStreamName": name, "uri": "vod-live://x.mp4" });
+        client.post("/rest-api/vod/startup", body).await.problem(409);
+    }
+    // The operator's calls are for the first App, where the configuration names none.
+    let operator = client.operator();
+    let missing = json!({ "localStreamName": "x", "uri": "vod-live://x.mp4" });
+    client.call(&operator, Method::POST, "/rest-api/vod/startup", missing).await.problem(500);
+    client.call(&operator, Method::POST, "/rest-api/vod/find_all", Value::Null).await.problem(404);
+    assert_eq!(
+        client.call(&operator, Method::POST, "/v1/vod", json!({ "name": "x", "uri": "vod-live://x" })).await.problem(422)["field"],
+        "appId"
+    );
+    client.call(&operator, Method::POST, "/rest-api/vod/nothing", Value::Null).await.problem(404);
 }

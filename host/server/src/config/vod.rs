@@ -9,6 +9,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::Value;
 
+use super::Channel;
+
 /// Credentials that there may be; each is granted to a plugin by its name, and a binding takes so many.
 const MAX_CREDENTIALS: usize = 64;
 const MAX_NAME: usize = 64;
@@ -28,6 +30,19 @@ pub struct Vod {
     pub cache_bytes: usize,
     /// A store that sends nothing for this long has failed.
     pub give_up_ms: u64,
+    /// How much of a stream is read ahead.
+    pub buffer_ms: u64,
+    /// Whether a stream begins again at its end, where the request does not say.
+    #[serde(rename = "loop")]
+    pub looped: bool,
+    /// A stream that nobody watches is ended after this; 0 is never.
+    pub stream_timeout_ms: u64,
+    /// Streams at a time, those included that wait for their time or for a viewer.
+    pub max_streams: usize,
+    /// The id of the App of the channels, and of what the operator starts by `/rest-api`; empty is the one that was made first.
+    pub app: String,
+    /// Streams that are started by who wants to watch.
+    pub channels: Vec<Channel>,
 }
 
 /// What opens buckets in an object store: a table, or the text `zone;key;secret`.
@@ -72,6 +87,12 @@ impl Default for Vod {
             allow_networks: Vec::new(),
             cache_bytes: 64 << 20,
             give_up_ms: 60_000,
+            buffer_ms: 10_000,
+            looped: false,
+            stream_timeout_ms: 30_000,
+            max_streams: 1_000,
+            app: String::new(),
+            channels: Vec::new(),
         }
     }
 }
@@ -81,9 +102,18 @@ impl Vod {
         for (key, value, low, high) in [
             ("vod.cache_bytes", self.cache_bytes as u64, 8 << 20, 1 << 36),
             ("vod.give_up_ms", self.give_up_ms, 1_000, 86_400_000),
+            ("vod.buffer_ms", self.buffer_ms, 500, 600_000),
+            ("vod.stream_timeout_ms", self.stream_timeout_ms, 0, 365 * 86_400_000),
+            ("vod.max_streams", self.max_streams as u64, 1, 100_000),
         ] {
             if !(low..=high).contains(&value) {
                 bail!("{key} = {value} is out of range: it may be {low} to {high}");
+            }
+        }
+        for (index, channel) in self.channels.iter().enumerate() {
+            channel.configured(self.looped).with_context(|| format!("vod.channels[{index}]"))?;
+            if self.channels.iter().take(index).any(|other| other.name == channel.name) {
+                bail!("vod.channels[{index}]: there are two channels with the name {:?}: choose another one", channel.name);
             }
         }
         if let Err(reason) = Rules::public().with_networks(&self.allow_networks) {

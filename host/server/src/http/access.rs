@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 
 use crate::limits::Enforcer;
 use crate::live::{Live, LiveStream, TurnedAway};
-use crate::rooms::{PlayAttempt, PlayGrant, Refusal, Rooms};
+use crate::rooms::{OwnStream, PlayAttempt, PlayGrant, Refusal, Rooms};
+use crate::vod::{Channel, Vod};
 
 /// How long an answer is used again. A replaced policy takes effect for running HLS and DASH viewers after this.
 const REMEMBER: Duration = Duration::from_secs(5);
@@ -33,6 +34,7 @@ pub struct Viewer {
 pub struct Access {
     live: Arc<Live>,
     rooms: Arc<Rooms>,
+    vod: Arc<Vod>,
     hasher: RandomState,
     remembered: Mutex<HashMap<u64, Remembered>>,
 }
@@ -64,8 +66,8 @@ impl Admission {
 }
 
 impl Access {
-    pub fn new(live: Arc<Live>, rooms: Arc<Rooms>) -> Self {
-        Self { live, rooms, hasher: RandomState::new(), remembered: Mutex::default() }
+    pub fn new(live: Arc<Live>, rooms: Arc<Rooms>, vod: Arc<Vod>) -> Self {
+        Self { live, rooms, vod, hasher: RandomState::new(), remembered: Mutex::default() }
     }
 
     pub fn live(&self) -> &Arc<Live> {
@@ -93,9 +95,34 @@ impl Access {
 
     /// Asks anew. For outputs that stay connected.
     pub async fn admit(&self, name: &str, protocol: Protocol, viewer: &Viewer) -> Result<Admission, Refusal> {
-        let grant = self.rooms.resolve_play(self.attempt(name, protocol, viewer)).await?;
+        let attempt = self.attempt(name, protocol, viewer);
+        let grant = match self.vod.find(name) {
+            Some(channel) => self.admit_to_channel(&channel, attempt).await?,
+            None => self.rooms.resolve_play(attempt).await?,
+        };
         let live = self.live.get(grant.stream.as_str()).ok_or_else(no_stream)?;
         Ok(Admission { live, grant })
+    }
+
+    /// A stream of recorded files: it is started where it waits for somebody who wants to watch.
+    async fn admit_to_channel(&self, channel: &Channel, attempt: PlayAttempt<'_>) -> Result<PlayGrant, Refusal> {
+        let own = OwnStream { id: &channel.id, app_id: &channel.app_id, name: &channel.name, access: channel.spec.access };
+        let protocol = attempt.protocol;
+        let mut grant = self.rooms.resolve_own_play(own, attempt).await?;
+        channel.wake().await?;
+        if !channel.spec.is_shared() {
+            grant.limits.max_viewers = Some(1);
+            // It would count as the one viewer.
+            if matches!(protocol, Protocol::Hls | Protocol::Dash) {
+                let reason = "this is a stream for one viewer (vod://): it has RTMP and HTTP-FLV, and neither HLS nor MPEG-DASH";
+                return Err(Refusal::new(StatusCode::NOT_FOUND, "not-an-output", reason));
+            }
+            if self.live.get(&channel.name).is_some_and(|live| live.viewers.count() > 0) {
+                let reason = "this is a stream for one viewer (vod://), who is watching: start it as vod-live:// to share it";
+                return Err(Refusal::new(StatusCode::CONFLICT, "personal-stream", reason));
+            }
+        }
+        Ok(grant)
     }
 
     /// Uses a fresh answer again. For outputs that ask often.

@@ -1,7 +1,7 @@
 //! Watching: from a name in a URL to the stream behind it, within the limits that the policy gives.
 
-use flyloft_plugins::model::{Action, PlayRequest};
-use flyloft_rooms::RoomId;
+use flyloft_plugins::model::{self, Action, Grant, PlayRequest};
+use flyloft_rooms::{AccessLevel, App, AppId, RoomId, StreamName};
 use http::StatusCode;
 
 use super::{PlayAttempt, PlayGrant, Refusal, Rooms, rules, token};
@@ -10,7 +10,59 @@ use crate::store::{Store, StoreError};
 /// Longer names are not looked for.
 const MAX_NAME: usize = 128;
 
+/// A stream that the server itself makes, from a recorded file. It has no member, so the policy is told of it as of a live room.
+#[derive(Clone, Debug)]
+pub struct OwnStream<'a> {
+    pub id: &'a str,
+    pub app_id: &'a AppId,
+    pub name: &'a str,
+    pub access: AccessLevel,
+}
+
+/// The `appUserId` that policies are told for streams that no member publishes.
+const OWN_MEMBER: &str = "vod";
+
 impl Rooms {
+    /// Whether somebody may watch a stream of the server's own.
+    pub async fn resolve_own_play(&self, own: OwnStream<'_>, attempt: PlayAttempt<'_>) -> Result<PlayGrant, Refusal> {
+        let app = Store::app(&mut *self.store.read().await?, own.app_id).await?;
+        let app = app.ok_or_else(|| StoreError::Corrupt { column: "app_id", value: own.app_id.to_string() })?;
+        let owner = model::Member { id: own.id.to_owned(), app_user_id: OWN_MEMBER.to_owned(), name: None };
+        let room = model::Room {
+            id: own.id.to_owned(),
+            kind: model::RoomType::BroadcastRtmp,
+            state: model::RoomState::Live,
+            access: rules::access_to(own.access),
+            owner: owner.clone(),
+            title: Some(own.name.to_owned()),
+        };
+        let grant = self.ask_play(&app, &attempt, Some(room), owner, &StreamName::new(own.name)).await?;
+        Ok(PlayGrant { stream: StreamName::new(own.name), room_id: None, limits: grant.limits, labels: grant.labels })
+    }
+
+    async fn ask_play(
+        &self,
+        app: &App,
+        attempt: &PlayAttempt<'_>,
+        room: Option<model::Room>,
+        owner: model::Member,
+        stream: &StreamName,
+    ) -> Result<Grant, Refusal> {
+        let token = match attempt.token {
+            Some(text) => Some(token::verify(app, text, &[token::FOR_ROOM, token::FOR_API])?.into_model()),
+            None => None,
+        };
+        let request = PlayRequest {
+            connection: rules::connection(attempt.protocol, attempt.remote.ip(), attempt.user_agent, attempt.parameters),
+            room,
+            owner,
+            stream: stream.to_string(),
+            token,
+            viewers: self.live.viewers(stream),
+        };
+        rules::ask(&*self.rules, &rules::context(app), &Action::Play(request)).await
+    }
+
     /// Whether somebody may watch `attempt.name`, and which stream that is.
     pub async fn resolve_play(&self, attempt: PlayAttempt<'_>) -> Result<PlayGrant, Refusal> {
         let unknown = || {
@@ -38,19 +90,8 @@ impl Rooms {
             let app = Store::app(&mut reading, &owner.app_id).await?.ok_or_else(missing)?;
             (app, owner, room)
         };
-        let token = match attempt.token {
-            Some(text) => Some(token::verify(&app, text, &[token::FOR_ROOM, token::FOR_API])?.into_model()),
-            None => None,
-        };
-        let request = PlayRequest {
-            connection: rules::connection(attempt.protocol, attempt.remote.ip(), attempt.user_agent, attempt.parameters),
-            room: room.as_ref().map(|room| rules::room(room, &owner)),
-            owner: rules::member(&owner),
-            stream: owner.stream_name.to_string(),
-            token,
-            viewers: self.live.viewers(&owner.stream_name),
-        };
-        let grant = rules::ask(&*self.rules, &rules::context(&app), &Action::Play(request)).await?;
+        let shown = room.as_ref().map(|room| rules::room(room, &owner));
+        let grant = self.ask_play(&app, &attempt, shown, rules::member(&owner), &owner.stream_name).await?;
         Ok(PlayGrant {
             stream: owner.stream_name,
             room_id: room.map(|room| room.id.into_string()),

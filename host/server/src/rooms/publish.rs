@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flyloft_plugins::model::{Action, OutputModeRequest, PublishRequest};
-use flyloft_rooms::{KeyInput, PublishId, Trigger};
+use flyloft_rooms::{AppId, KeyInput, PublishId, RoomId, Secret, Trigger};
 use http::StatusCode;
 use tokio::sync::oneshot;
 
@@ -69,6 +69,16 @@ impl Rooms {
         let gone = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "the server is shutting down");
         let mut ticket = receiver.await.map_err(|_| gone())??;
         ticket.admitted.take().ok_or_else(gone)
+    }
+
+    /// The stream key of a room's owner, for a stream that the server itself publishes in that room.
+    pub(crate) async fn publisher_of_room(&self, app: &AppId, room: &str) -> Result<Secret, Refusal> {
+        let missing = || Error::NotFound { what: "video room", id: clip(room) };
+        let mut reading = self.store.read().await?;
+        let room =
+            Store::room(&mut reading, &RoomId::new(room)).await?.filter(|found| found.app_id == *app).ok_or_else(missing)?;
+        let key = Store::stream_key(&mut reading, &room.owner_id).await?.ok_or_else(missing)?;
+        Ok(key.secret)
     }
 
     async fn cast_of_secret(&self, secret: &str) -> Result<Cast, Refusal> {

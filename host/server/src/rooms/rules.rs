@@ -208,12 +208,16 @@ pub(super) fn room(room: &VideoRoom, owner: &Member) -> model::Room {
             VideoRoomState::Archived => model::RoomState::Archived,
             VideoRoomState::ArchiveFailed => model::RoomState::ArchiveFailed,
         },
-        access: match room.access {
-            AccessLevel::Public => model::AccessLevel::Public,
-            AccessLevel::Private => model::AccessLevel::Private,
-        },
+        access: access_to(room.access),
         owner: member(owner),
         title: room.title.clone(),
+    }
+}
+
+pub(super) fn access_to(access: AccessLevel) -> model::AccessLevel {
+    match access {
+        AccessLevel::Public => model::AccessLevel::Public,
+        AccessLevel::Private => model::AccessLevel::Private,
     }
 }
 

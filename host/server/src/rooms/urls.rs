@@ -58,15 +58,21 @@ impl Bases {
     /// wait for the broadcaster still find it.
     pub fn room(&self, room: &VideoRoom) -> Option<RoomUrls> {
         let mode = room.mode.filter(|_| matches!(room.state, VideoRoomState::Live | VideoRoomState::LiveInactive))?;
-        let (http, rtmp, id) = (&self.http, &self.rtmp, &room.id);
+        let watch = Some(format!("{}/watch/{}", self.http, room.id));
+        Some(RoomUrls { watch, ..self.stream(room.id.as_str(), mode.has_rtmp(), mode.has_cmaf()) })
+    }
+
+    /// The addresses of a stream by its name, for its outputs.
+    pub fn stream(&self, name: &str, has_rtmp: bool, has_cmaf: bool) -> RoomUrls {
+        let (http, rtmp) = (&self.http, &self.rtmp);
         let when = |has: bool, url: String| has.then_some(url);
-        Some(RoomUrls {
-            rtmp: when(mode.has_rtmp(), format!("{rtmp}/live/{id}")),
-            http_flv: when(mode.has_rtmp(), format!("{http}/live/{id}.flv")),
-            hls: when(mode.has_cmaf(), format!("{http}/live/{id}/index.m3u8")),
-            dash: when(mode.has_cmaf(), format!("{http}/live/{id}/manifest.mpd")),
-            watch: Some(format!("{http}/watch/{id}")),
-        })
+        RoomUrls {
+            rtmp: when(has_rtmp, format!("{rtmp}/live/{name}")),
+            http_flv: when(has_rtmp, format!("{http}/live/{name}.flv")),
+            hls: when(has_cmaf, format!("{http}/live/{name}/index.m3u8")),
+            dash: when(has_cmaf, format!("{http}/live/{name}/manifest.mpd")),
+            watch: None,
+        }
     }
 }
 

@@ -80,6 +80,11 @@ impl Store {
         Ok(Some(Credential { app: row::app(&found)?, secret_hash: found.try_get("secret_hash")? }))
     }
 
+    /// The App that was made first.
+    pub async fn first_app(c: &mut SqliteConnection) -> Result<Option<App>> {
+        one(sqlx::query("SELECT * FROM apps ORDER BY id LIMIT 1").fetch_optional(c).await?, row::app)
+    }
+
     pub async fn apps(c: &mut SqliteConnection, page: Page<'_>) -> Result<Vec<App>> {
         let found = sqlx::query("SELECT * FROM apps WHERE ($1 IS NULL OR id < $1) ORDER BY id DESC LIMIT $2")
             .bind(page.after.map(str::to_owned))
