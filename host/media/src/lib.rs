@@ -13,6 +13,7 @@ pub mod frame;
 pub mod fuzz;
 pub mod hls;
 pub mod hub;
+pub mod recording;
 pub mod rtmp;
 pub mod time;
 pub mod timeline;
