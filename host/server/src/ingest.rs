@@ -49,6 +49,7 @@ impl Door {
                 return Err(Refusal { status: StatusCode::CONFLICT, code: "stream-busy".into(), reason: error.to_string() });
             }
         };
+        hold.live.set_record(admitted.record);
         tracing::info!(stream = hold.live.name(), room = admitted.room_id.as_deref(), mode = %admitted.mode, "publishing");
         let (rooms, live, id) = (Arc::clone(&self.rooms), Arc::clone(&hold.live), admitted.publish_id.clone());
         let (left, before) = (hold.disconnect.clone(), hold.live.stream.stats().join_points);

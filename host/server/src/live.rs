@@ -58,6 +58,8 @@ pub struct LiveStream {
     pub viewers: Arc<Viewers>,
     pub playlists: Playlists,
     window: Option<watch::Receiver<Arc<Window>>>,
+    /// What the policy said about recording it, when it was published last.
+    record: Mutex<Option<bool>>,
     publisher: Mutex<Option<Seat>>,
     publishes: AtomicU64,
 }
@@ -93,6 +95,15 @@ impl LiveStream {
     /// The CMAF window as it changes; `None` when the stream has no CMAF outputs.
     pub fn window(&self) -> Option<watch::Receiver<Arc<Window>>> {
         self.window.clone()
+    }
+
+    /// What the policy said about recording the publish under way, or the last one.
+    pub fn record(&self) -> Option<bool> {
+        *self.record.lock()
+    }
+
+    pub fn set_record(&self, record: Option<bool>) {
+        *self.record.lock() = record;
     }
 
     /// Resolves when an RTMP or FLV player could start; false when the stream ended before.
@@ -191,6 +202,7 @@ impl Live {
             viewers: Arc::default(),
             playlists: Playlists::default(),
             window,
+            record: Mutex::default(),
             publisher: Mutex::default(),
             publishes: AtomicU64::new(0),
         })

@@ -22,9 +22,10 @@ use crate::api::{self, ApiState};
 use crate::config::Config;
 use crate::egress::fanout;
 use crate::http::access::Access;
-use crate::http::{self, Health, Metrics, Site, connection};
+use crate::http::{self, Health, Metrics, Posts, Site, Thumbnails, connection};
 use crate::ingest::{Door, rtmp};
 use crate::live::{self, Live};
+use crate::recording::{self, Library, Recordings};
 use crate::rooms::{self, Credentials, LiveControl, Rooms, StreamName};
 use crate::store::Retention;
 use crate::tls;
@@ -97,6 +98,7 @@ impl Server {
                 events: config.events.keep,
                 age: Duration::from_secs(u64::from(config.events.keep_days) * 24 * 60 * 60),
             },
+            record: config.recording.default,
         };
         let control = Arc::new(LiveStreams(Arc::clone(&live)));
         let rooms = Rooms::open(data, plugins.clone(), control, rooms_config).await.context("cannot open the rooms")?;
@@ -108,7 +110,10 @@ impl Server {
         let metrics = Metrics::install(Arc::clone(&live), plugins.clone()).context("cannot install the metrics recorder")?;
         let health = Arc::new(Health::default());
         let access = Arc::new(Access::new(Arc::clone(&live), Arc::clone(&rooms)));
-        let site = Arc::new(Site { access: Arc::clone(&access), health: Arc::clone(&health), metrics });
+        let library = Library::new(data);
+        let posts = Posts::new(Arc::clone(&access), Arc::clone(&rooms), library.clone());
+        let thumbnails = Thumbnails::new(Arc::clone(&access));
+        let site = Arc::new(Site { access: Arc::clone(&access), posts, thumbnails, health: Arc::clone(&health), metrics });
         let webhooks = Webhooks::new(Arc::clone(&rooms), Arc::new(plugins.clone()), &config.webhooks)?;
         let state = ApiState { rooms: Arc::clone(&rooms), plugins: plugins.clone(), webhooks: Arc::clone(&webhooks) };
         let router = http::router(site, api::router(state));
@@ -120,6 +125,8 @@ impl Server {
         let rtmp = rtmp::Service { door, access, max_lag: max_lag(config) };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(webhooks.run(stop.clone()));
+        let recordings = Recordings::new(Arc::clone(&rooms), Arc::clone(&live), library, recording_settings(config));
+        tasks.spawn(recordings.run(stop.clone()));
         let addresses = listeners.addresses();
         listeners.run(config, data, router, rtmp, &stop, &tasks)?;
         let json: BTreeMap<_, _> = addresses.iter().map(|(name, address)| (name, address.to_string())).collect();
@@ -182,6 +189,16 @@ async fn open_plugins(config: &Config, data: &Path) -> Result<Plugins> {
         tracing::info!(plugin = name, digest = info.component.digest, "plugin loaded from the configuration");
     }
     Ok(plugins)
+}
+
+fn recording_settings(config: &Config) -> recording::Settings {
+    let config = &config.recording;
+    recording::Settings {
+        sync: Duration::from_millis(config.sync_ms),
+        min_free: config.min_free_bytes,
+        keep: (config.keep_days > 0).then(|| Duration::from_secs(u64::from(config.keep_days) * 24 * 60 * 60)),
+        max_bytes: (config.max_bytes > 0).then_some(config.max_bytes),
+    }
 }
 
 fn non_empty(text: &str) -> Option<String> {

@@ -2,6 +2,7 @@
 //! acknowledged survives a crash and a power failure.
 
 mod outbox;
+mod posts;
 mod query;
 mod row;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Notify, watch};
 
 pub use outbox::{DueLane, Lane, Planned, Progress, Queued, QueuedState, Webhook};
+pub use posts::PostFilter;
 pub use query::{Credential, EventFilter, Page, RoomFilter, StoredAnswer};
 
 /// The database in the data directory.
