@@ -32,7 +32,7 @@ use std::io;
 pub use finisher::{FinishError, Finished, finish};
 pub use index::{Index, IndexError, Period, Segment, Span, TAIL};
 pub use muxer::{Fragment, Muxer, Output};
-pub use reader::{Part, PartError, first_sample, read_part};
+pub use reader::first_sample;
 
 /// Bytes that can be read anywhere: a file.
 pub trait Source {

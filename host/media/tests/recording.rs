@@ -8,7 +8,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use flyloft_media::hub::{Cursor, Entry, From, Read, RingLimits, Stream};
+use flyloft_media::flv::Media;
+use flyloft_media::hub::{Cursor, Entry, From, RawFrame, Read, RingLimits, Stream};
 use flyloft_media::recording::{Finished, Index, Muxer, Output, Sink, Source, TAIL, dash, finish, hls};
 use flyloft_media::{MediaKind, TrackId, WallClock};
 use support::{Packet, Scratch, apply, clip, demux, media, packets, rebased, run, text};
@@ -58,8 +59,12 @@ impl Rig {
     }
 
     fn publish(&mut self, flv: &Path) {
+        self.feed(media(&demux(&std::fs::read(flv).unwrap())));
+    }
+
+    fn feed(&mut self, all: Vec<Media>) {
         let mut publisher = self.stream.publish(WallClock::from_unix_micros(self.now)).unwrap();
-        for media in media(&demux(&std::fs::read(flv).unwrap())) {
+        for media in all {
             apply(&mut publisher, media);
             let mut entries: Vec<Arc<Entry>> = Vec::new();
             while let Read::Entries(_) = self.stream.read(&mut self.cursor, &mut entries, 64) {}
@@ -125,8 +130,7 @@ fn lay_out(file: &[u8], directory: &Path) {
             let Some(init) = period.init(kind) else { continue };
             std::fs::write(directory.join(format!("stamp/{name}-init-{number}.mp4")), init).unwrap();
         }
-        for (number, segment) in index.segments.iter().enumerate() {
-            let Some(span) = segment.span(kind) else { continue };
+        for (number, (_, span)) in index.spans(kind).enumerate() {
             let bytes = &file[span.offset as usize..][..span.size as usize];
             std::fs::write(directory.join(format!("stamp/{name}-{number}.m4s")), bytes).unwrap();
         }
@@ -313,6 +317,46 @@ fn damage_makes_errors_and_no_panic() {
         tail[at] = random(256) as u8;
         let _ = Index::decode(&tail, file.len() as u64);
     }
+}
+
+#[test]
+fn a_picture_that_stops_does_not_hold_up_the_sound() {
+    let scratch = Scratch::new("recording-stops");
+    let flv = flv(&scratch);
+    let mut rig = Rig::new();
+    let all = media(&demux(&std::fs::read(&flv).unwrap()));
+    let sounds: Vec<_> = all
+        .iter()
+        .filter_map(|media| match media {
+            Media::Frame(frame) if frame.track == TrackId::AUDIO => Some(frame.clone()),
+            _ => None,
+        })
+        .collect();
+    let last = sounds.last().unwrap().clone();
+    // Sound goes on for five minutes, and then the picture comes back.
+    let more =
+        (1..13_000).map(|number| Media::Frame(RawFrame { dts: last.dts + number * 1_024_000_000 / 44_100, ..last.clone() }));
+    let later = all.iter().filter_map(|media| match media {
+        Media::Frame(frame) => Some(Media::Frame(RawFrame { dts: frame.dts + 310_000_000, ..frame.clone() })),
+        _ => None,
+    });
+    let long: Vec<_> = all.iter().cloned().chain(more).chain(later).collect();
+    let sound = long.iter().filter(|media| matches!(media, Media::Frame(frame) if frame.track == TrackId::AUDIO)).count();
+    rig.feed(long);
+    let (bytes, made) = finished(&rig.end());
+    let file = scratch.path("post.mp4");
+    std::fs::write(&file, &bytes).unwrap();
+    let found = packets(&file);
+    assert_eq!(found.iter().filter(|packet| packet.kind == MediaKind::Audio).count(), sound);
+    assert_eq!(found.iter().filter(|packet| packet.kind == MediaKind::Video).count(), 150);
+    assert!((made.duration - 313_000_000).abs() < 500_000, "{made:?}");
+    let index = index(&bytes);
+    let longest = index.spans(MediaKind::Audio).map(|(_, span)| span.duration / 44_100).max().unwrap();
+    assert!(longest <= 41 && index.spans(MediaKind::Audio).count() > index.spans(MediaKind::Video).count(), "{longest} s");
+    assert!(hls::media(&index, MediaKind::Video, "stamp").unwrap().contains("#EXT-X-GAP"));
+    // Each picture is where it was beside the sound.
+    let times: Vec<_> = found.iter().filter(|packet| packet.kind == MediaKind::Video).map(|packet| packet.dts).collect();
+    assert!((times[75] - times[0] - 310_000).abs() <= 2, "{} {}", times[0], times[75]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ const SEGMENT: i64 = 3_800_000;
 const LONGEST_SEGMENT: i64 = 30_000_000;
 const MAX_SEGMENT_BYTES: u64 = 48 << 20;
 const MAX_SEGMENT_SAMPLES: usize = 8192;
-/// How far the other tracks may be behind the leading one before a segment goes on without them, in microseconds.
+/// How far a track may be behind the others before a segment goes on without it, in microseconds.
 const MAY_LAG: i64 = 10_000_000;
 
 /// A sample in the finished timeline, and where its bytes are.
@@ -213,6 +213,14 @@ impl<'a> Cutter<'a> {
             self.bytes += u64::from(sample.size);
             if at == leader {
                 self.lead(&placed);
+            } else if self.marks.is_empty() {
+                // Where the leading track has stopped, another one must cut.
+                let now = self.lanes.get(at).map_or(0, |lane| lane.micros(dts));
+                let begin = |lane: &Lane| Some(lane.micros(lane.pending.front()?.dts));
+                let length = self.lanes.iter().filter_map(begin).min().map_or(0, |begin| now - begin);
+                if length >= LONGEST_SEGMENT || self.is_much() {
+                    self.mark(i64::MIN, now);
+                }
             }
         }
     }
@@ -222,13 +230,16 @@ impl<'a> Cutter<'a> {
         let Some(lane) = self.lanes.get(self.leader()) else { return };
         let start = *self.segment_start.get_or_insert(sample.dts);
         let elapsed = lane.micros(sample.dts - start);
-        let too_much = elapsed >= LONGEST_SEGMENT
-            || self.bytes >= MAX_SEGMENT_BYTES
-            || self.lanes.iter().any(|lane| lane.pending.len() >= MAX_SEGMENT_SAMPLES);
+        let too_much = elapsed >= LONGEST_SEGMENT || (self.marks.is_empty() && self.is_much());
         if elapsed > 0 && ((sample.keyframe && elapsed >= SEGMENT) || too_much) {
             self.mark(sample.dts, lane.micros(sample.dts.saturating_add(i64::from(sample.composition_offset))));
             self.segment_start = Some(sample.dts);
         }
+    }
+
+    /// More than is to be kept at a time.
+    fn is_much(&self) -> bool {
+        self.bytes >= MAX_SEGMENT_BYTES || self.lanes.iter().any(|lane| lane.pending.len() >= MAX_SEGMENT_SAMPLES)
     }
 
     fn mark(&mut self, dts: i64, at: i64) {
@@ -250,8 +261,8 @@ impl<'a> Cutter<'a> {
             let held = self.lanes.get(at).and_then(|lane| lane.held);
             held.is_none_or(|held| held.dts >= self.until(at, mark))
         };
-        let held = self.lanes.get(self.leader()).and_then(|lane| Some(lane.micros(lane.held?.dts)));
-        let far_ahead = held.is_some_and(|front| front - mark.at >= MAY_LAG);
+        let front = self.lanes.iter().filter_map(|lane| Some(lane.micros(lane.held?.dts))).max();
+        let far_ahead = front.is_some_and(|front| front - mark.at >= MAY_LAG);
         self.parts.len() <= self.part || far_ahead || self.map.iter().all(|&at| passed(at))
     }
 

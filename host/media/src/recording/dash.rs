@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::hls::{bandwidth, name};
-use super::index::{Index, Period, Segment, Span};
+use super::index::{Index, Period, Span};
 use crate::time::Timestamp;
 use crate::track::MediaKind;
 
@@ -67,13 +67,12 @@ fn adaptation_set(
     stamp: &str,
 ) {
     let Some(track) = period.track(kind) else { return };
-    let of_period = |segment: &&Segment| segment.period == number && segment.span(kind).is_some();
-    let segments = || index.segments.iter().filter(of_period);
-    let first = index.segments.iter().position(|segment| of_period(&segment));
+    let spans = || index.spans(kind).filter(|(segment, _)| segment.period == number).map(|(_, span)| span);
+    let first = index.spans(kind).position(|(segment, _)| segment.period == number);
     let (Some(first), name, timescale) = (first, name(kind), period.timescale(kind)) else { return };
     let _ =
         write!(out, "    <AdaptationSet id=\"{id}\" contentType=\"{name}\" mimeType=\"{name}/mp4\" segmentAlignment=\"true\"");
-    if segments().all(|segment| segment.span(kind).is_some_and(|span| span.independent)) {
+    if spans().all(|span| span.independent) {
         out.push_str(" startWithSAP=\"1\"");
     }
     let _ = writeln!(
@@ -82,7 +81,7 @@ fn adaptation_set(
          media=\"{stamp}/{name}-$Number$.m4s\" initialization=\"{stamp}/{name}-init-{number}.mp4\">\n        <SegmentTimeline>",
         Timestamp::from_micros(begin).to_timescale(timescale).max(0)
     );
-    for span in segments().filter_map(|segment| segment.span(kind)) {
+    for span in spans() {
         let _ = writeln!(out, "          <S t=\"{}\" d=\"{}\"/>", span.start, span.duration);
     }
     let _ = write!(

@@ -28,9 +28,8 @@ fn seconds(index: &Index, segment: &Segment, kind: MediaKind, span: &Span) -> f6
 
 /// Average and highest bit rate of a rendition, in bits per second.
 pub(super) fn bandwidth(index: &Index, kind: MediaKind) -> (u64, u64) {
-    let spans = || index.segments.iter().filter_map(|segment| Some((segment, segment.span(kind)?)));
     let (mut bits, mut time, mut peak) = (0.0, 0.0, 0.0_f64);
-    for (segment, span) in spans() {
+    for (segment, span) in index.spans(kind) {
         let (size, duration) = (f64::from(span.size) * 8.0, seconds(index, segment, kind, span));
         bits += size;
         time += duration;
@@ -79,25 +78,37 @@ pub fn media(index: &Index, kind: MediaKind, stamp: &str) -> Option<String> {
         return None;
     }
     let name = name(kind);
-    let spans = || index.segments.iter().enumerate().filter_map(|(number, segment)| Some((number, segment, segment.span(kind)?)));
-    let longest = spans().map(|(_, segment, span)| seconds(index, segment, kind, span)).fold(1.0, f64::max);
+    let both = [MediaKind::Video, MediaKind::Audio].into_iter().flat_map(|kind| index.spans(kind).map(move |of| (kind, of)));
+    let longest = both.map(|(kind, (segment, span))| seconds(index, segment, kind, span)).fold(1.0, f64::max);
     let mut out = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n",
         longest.round() as u64
     );
-    if spans().all(|(.., span)| span.independent) {
+    if index.spans(kind).all(|(_, span)| span.independent) {
         out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
     }
-    let mut before = None;
-    for (number, segment, span) in spans() {
-        if before != Some(segment.period) {
-            if before.is_some() {
-                out.push_str("#EXT-X-DISCONTINUITY\n");
-            }
-            let _ = writeln!(out, "#EXT-X-MAP:URI=\"{stamp}/{name}-init-{}.mp4\"", segment.period);
-            before = Some(segment.period);
+    let other = if kind == MediaKind::Video { MediaKind::Audio } else { MediaKind::Video };
+    let (mut before, mut number) = (None, 0);
+    for segment in &index.segments {
+        if before.is_some_and(|before| before != segment.period) {
+            out.push_str("#EXT-X-DISCONTINUITY\n");
         }
-        let _ = writeln!(out, "#EXTINF:{:.6},\n{stamp}/{name}-{number}.m4s", seconds(index, segment, kind, span));
+        if before != Some(segment.period) && index.period_of(segment).is_some_and(|period| period.track(kind).is_some()) {
+            let _ = writeln!(out, "#EXT-X-MAP:URI=\"{stamp}/{name}-init-{}.mp4\"", segment.period);
+        }
+        before = Some(segment.period);
+        match (segment.span(kind), segment.span(other)) {
+            (Some(span), _) => {
+                let _ = writeln!(out, "#EXTINF:{:.6},\n{stamp}/{name}-{number}.m4s", seconds(index, segment, kind, span));
+                number += 1;
+            }
+            // The other rendition goes on: the times after it must fit.
+            (None, Some(span)) => {
+                let length = seconds(index, segment, other, span);
+                let _ = writeln!(out, "#EXT-X-GAP\n#EXTINF:{length:.6},\n{stamp}/{name}-gap.m4s");
+            }
+            (None, None) => {}
+        }
     }
     out.push_str("#EXT-X-ENDLIST\n");
     Some(out)

@@ -100,6 +100,11 @@ impl Index {
         self.periods.iter().any(|period| period.track(kind).is_some())
     }
 
+    /// The segments that have this kind of track, in order: their places here are the numbers in their addresses.
+    pub fn spans(&self, kind: MediaKind) -> impl Iterator<Item = (&Segment, &Span)> {
+        self.segments.iter().filter_map(move |segment| Some((segment, segment.span(kind)?)))
+    }
+
     pub fn period_of(&self, segment: &Segment) -> Option<&Period> {
         self.periods.get(usize::try_from(segment.period).ok()?)
     }

@@ -156,7 +156,7 @@ impl Posts {
                 None => nothing(),
             },
             Wanted::Media(kind, number) => {
-                let span = opened.index.segments.get(number).and_then(|segment| segment.span(kind)).copied();
+                let span = opened.index.spans(kind).nth(number).map(|(_, span)| *span);
                 let Some(span) = span else { return nothing() };
                 let place = (span.offset, span.offset + u64::from(span.size));
                 send(opened, place, content_type(kind), SEGMENT_CACHE, &etag, headers)
