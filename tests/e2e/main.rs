@@ -14,6 +14,7 @@ mod modes;
 mod outages;
 mod players;
 mod plugins;
+mod recording;
 mod slow;
 mod survival;
 mod timestamps;
