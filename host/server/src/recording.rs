@@ -87,6 +87,8 @@ pub struct Recordings {
     /// One archive at a time: the disk is for those who are live.
     turn: Semaphore,
     tasks: TaskTracker,
+    /// Breaks off archives.
+    stopping: CancellationToken,
 }
 
 /// A recorder at work.
@@ -109,6 +111,7 @@ impl Recordings {
             archiving: Mutex::default(),
             turn: Semaphore::new(1),
             tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
         })
     }
 
@@ -126,6 +129,7 @@ impl Recordings {
             }
             seq = self.follow(seq).await;
         }
+        self.stopping.cancel();
         self.active.lock().values().for_each(|active| active.stop.cancel());
         self.tasks.close();
         self.tasks.wait().await;
@@ -202,7 +206,11 @@ impl Recordings {
     fn begin(self: &Arc<Self>, live: Arc<LiveStream>, post: VideoPost) {
         let name = live.name().to_owned();
         let directory = self.library.parts(&post.id);
-        let before = self.seen.lock().insert(name.clone(), (Arc::downgrade(&live), post.id.clone()));
+        let before = {
+            let mut seen = self.seen.lock();
+            seen.retain(|_, (live, _)| live.strong_count() > 0);
+            seen.insert(name.clone(), (Arc::downgrade(&live), post.id.clone()))
+        };
         let from = match before {
             Some((seen, of)) if of == post.id && seen.ptr_eq(&Arc::downgrade(&live)) => From::Next,
             // The room was started while the stream was on: what came before that is not for it.
@@ -286,8 +294,8 @@ impl Recordings {
         }
         self.rooms.archiving_began(id).await?;
         let (parts, posts, target) = (self.library.parts(id), self.library.posts(), self.library.post(id));
-        let min_free = self.settings.min_free;
-        let made = tokio::task::spawn_blocking(move || archive::make(&parts, &posts, &target, min_free)).await;
+        let (min_free, stop) = (self.settings.min_free, self.stopping.clone());
+        let made = tokio::task::spawn_blocking(move || archive::make(&parts, &posts, &target, min_free, &stop)).await;
         match made {
             Ok(Ok(made)) => {
                 for (part, at) in &made.torn {
@@ -302,6 +310,9 @@ impl Recordings {
                 };
                 self.rooms.archived(id, archived).await?;
                 delete(self.library.parts(id)).await;
+            }
+            Ok(Err(reason)) if self.stopping.is_cancelled() => {
+                tracing::info!(post = %id, reason, "archiving broke off: it is done at the next start");
             }
             Ok(Err(reason)) => {
                 tracing::error!(post = %id, reason, "archiving failed; the recording is kept");

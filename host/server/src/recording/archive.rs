@@ -6,12 +6,14 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use flyloft_media::recording::{Finished, Sink, Source, finish};
+use tokio_util::sync::CancellationToken;
 
 use super::part::{free_space, numbers};
 
 struct Stored {
     file: File,
     size: u64,
+    stop: CancellationToken,
 }
 
 impl Source for Stored {
@@ -20,6 +22,9 @@ impl Source for Stored {
     }
 
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if self.stop.is_cancelled() {
+            return Err(io::Error::other("the server is shutting down"));
+        }
         self.file.read_exact_at(buffer, offset)
     }
 }
@@ -33,8 +38,8 @@ impl Sink for Target {
 }
 
 /// Makes `target` of what lies in `parts`, in one step: it is there whole or not at all. `min_free` bytes of the disk stay free. The
-/// reason if it can't be made.
-pub fn make(parts: &Path, posts: &Path, target: &Path, min_free: u64) -> Result<Finished, String> {
+/// reason if it can't be made; `stop` breaks it off.
+pub fn make(parts: &Path, posts: &Path, target: &Path, min_free: u64, stop: &CancellationToken) -> Result<Finished, String> {
     let found = match numbers(parts) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -45,7 +50,7 @@ pub fn make(parts: &Path, posts: &Path, target: &Path, min_free: u64) -> Result<
         let file = File::open(path)?;
         let size = file.metadata()?.len();
         needed += size;
-        io::Result::Ok(Box::new(Stored { file, size }) as Box<dyn Source>)
+        io::Result::Ok(Box::new(Stored { file, size, stop: stop.clone() }) as Box<dyn Source>)
     };
     let sources = found.iter().map(|(_, path)| open(path)).collect::<io::Result<Vec<_>>>();
     let sources = sources.map_err(|error| format!("the recording can't be read: {error}"))?;
@@ -73,4 +78,26 @@ pub fn make(parts: &Path, posts: &Path, target: &Path, min_free: u64) -> Result<
         let _ = std::fs::remove_file(&under_way);
     }
     made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_broken_off_or_refused_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let (parts, posts) = (directory.path().join("parts"), directory.path().join("posts"));
+        let target = posts.join("post.mp4");
+        let stop = CancellationToken::new();
+        let make = |min_free| make(&parts, &posts, &target, min_free, &stop).unwrap_err();
+        assert!(make(0).contains("nothing was recorded"));
+        std::fs::create_dir(&parts).unwrap();
+        std::fs::write(parts.join("00000.mp4"), b"\0\0\0\x08ftyp").unwrap();
+        assert!(make(0).contains("nothing was recorded"));
+        assert!(make(u64::MAX).contains("too little room"));
+        stop.cancel();
+        assert!(make(0).contains("shutting down"));
+        assert_eq!(std::fs::read_dir(&posts).unwrap().count(), 0);
+    }
 }
