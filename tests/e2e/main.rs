@@ -20,6 +20,7 @@ mod modes;
 mod outages;
 mod players;
 mod plugins;
+mod recording;
 mod registry;
 mod rogues;
 mod slow;

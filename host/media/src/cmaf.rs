@@ -3,16 +3,16 @@
 //! The fragments keep the stream's own timeline: a track's decode times are the hub's, in the track's time scale, with positive
 //! composition offsets and no edit list, so that the distance between picture and sound is the publisher's in every player.
 
-mod boxes;
-mod fragment;
-mod init;
+pub(crate) mod boxes;
+pub(crate) mod fragment;
+pub(crate) mod init;
 mod lane;
 mod path;
 mod periods;
 mod run;
 mod segmenter;
 mod shelf;
-mod sound;
+pub(crate) mod sound;
 mod store;
 mod window;
 

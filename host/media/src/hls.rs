@@ -22,7 +22,7 @@ fn put(out: &mut String, text: fmt::Arguments<'_>) {
 }
 
 /// The query for child URIs, starting with `?`. Characters that could end an attribute or a line are left out.
-fn suffix(query: &str) -> String {
+pub(crate) fn suffix(query: &str) -> String {
     let query = query.trim_start_matches('?');
     if query.is_empty() {
         return String::new();

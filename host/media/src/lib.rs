@@ -15,6 +15,7 @@ pub mod hls;
 pub mod hub;
 pub mod mp4;
 pub mod pace;
+pub mod recording;
 pub mod rtmp;
 pub mod splice;
 pub mod time;

@@ -34,6 +34,8 @@ pub struct App {
     /// For streams whose URL and key name none.
     pub output_mode: Option<OutputMode>,
     pub transcoding_profile: Option<String>,
+    /// Whether rooms are recorded that say nothing themselves; none leaves it to the server's setting.
+    pub record: Option<bool>,
     pub created_at: Millis,
     pub updated_at: Millis,
 }
@@ -84,6 +86,10 @@ pub struct VideoRoom {
     pub scheduled_at: Option<Millis>,
     /// What the stream is shown in, since the room was started.
     pub mode: Option<OutputMode>,
+    /// Whether it is recorded; none leaves it to the server's setting.
+    pub record: Option<bool>,
+    /// What the policy said about that when the room was started; it comes before `record`.
+    pub record_granted: Option<bool>,
     pub video_post_id: Option<String>,
     /// Why archiving failed.
     pub failure: Option<String>,

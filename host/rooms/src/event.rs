@@ -30,6 +30,18 @@ pub enum Replaced {
     ForcedEnd,
 }
 
+/// Why a video post was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Deleted {
+    /// Somebody asked for it.
+    Requested,
+    /// It was kept for as long as the server keeps posts.
+    Expired,
+    /// Newer posts needed the room.
+    SpaceLimit,
+}
+
 /// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
@@ -74,11 +86,22 @@ pub enum EventBody {
     RoomArchived { from: VideoRoomState, to: VideoRoomState, video_post_id: String },
     #[serde(rename = "videoRoom.archiveFailed")]
     RoomArchiveFailed { from: VideoRoomState, to: VideoRoomState, reason: String },
+    #[serde(rename = "recording.started")]
+    RecordingStarted { video_post_id: String },
+    /// The recording ended before its time; the stream goes on.
+    #[serde(rename = "recording.stopped")]
+    RecordingStopped { video_post_id: String, reason: String },
+    #[serde(rename = "videoPost.ready")]
+    PostReady { video_post_id: String, duration_ms: i64, size_bytes: i64 },
+    #[serde(rename = "videoPost.failed")]
+    PostFailed { video_post_id: String, reason: String },
+    #[serde(rename = "videoPost.deleted")]
+    PostDeleted { video_post_id: String, reason: Deleted },
 }
 
 impl EventBody {
     /// The words of all kinds.
-    pub const KINDS: [&str; 11] = [
+    pub const KINDS: [&str; 16] = [
         "member.created",
         "streamKey.stateChanged",
         "streamKey.replaced",
@@ -90,6 +113,11 @@ impl EventBody {
         "videoRoom.archiving",
         "videoRoom.archived",
         "videoRoom.archiveFailed",
+        "recording.started",
+        "recording.stopped",
+        "videoPost.ready",
+        "videoPost.failed",
+        "videoPost.deleted",
     ];
 
     /// The word of the kind, as it stands in `type`.
@@ -106,6 +134,11 @@ impl EventBody {
             EventBody::RoomArchiving { .. } => "videoRoom.archiving",
             EventBody::RoomArchived { .. } => "videoRoom.archived",
             EventBody::RoomArchiveFailed { .. } => "videoRoom.archiveFailed",
+            EventBody::RecordingStarted { .. } => "recording.started",
+            EventBody::RecordingStopped { .. } => "recording.stopped",
+            EventBody::PostReady { .. } => "videoPost.ready",
+            EventBody::PostFailed { .. } => "videoPost.failed",
+            EventBody::PostDeleted { .. } => "videoPost.deleted",
         }
     }
 }
@@ -153,6 +186,11 @@ mod tests {
             EventBody::RoomArchiving { from, to },
             EventBody::RoomArchived { from, to, video_post_id: "p".into() },
             EventBody::RoomArchiveFailed { from, to, reason: "full disk".into() },
+            EventBody::RecordingStarted { video_post_id: "p".into() },
+            EventBody::RecordingStopped { video_post_id: "p".into(), reason: "full disk".into() },
+            EventBody::PostReady { video_post_id: "p".into(), duration_ms: 1, size_bytes: 2 },
+            EventBody::PostFailed { video_post_id: "p".into(), reason: "full disk".into() },
+            EventBody::PostDeleted { video_post_id: "p".into(), reason: Deleted::Expired },
             EventBody::RoomCreated,
             EventBody::RoomLive { from, to, mode: None },
             EventBody::StreamKeyStateChanged {

@@ -41,6 +41,8 @@ id! {
     EventId,
     /// One publish, from its acceptance to its end.
     PublishId,
+    /// A video post.
+    PostId,
     /// The public name of a member's live stream. It stays the same when the stream key is replaced and says nothing about it.
     StreamName,
 }

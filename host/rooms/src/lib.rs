@@ -9,14 +9,16 @@ mod entity;
 mod event;
 mod id;
 mod mode;
+mod post;
 mod secret;
 mod state;
 
 pub use broadcast::{Broadcast, Effects, Step, Trigger};
 pub use entity::{AccessLevel, App, Member, RoomType, StreamKey, VideoRoom};
-pub use event::{Event, EventBody, Replaced};
-pub use id::{AppId, EventId, MemberId, PublishId, RoomId, StreamName};
+pub use event::{Deleted, Event, EventBody, Replaced};
+pub use id::{AppId, EventId, MemberId, PostId, PublishId, RoomId, StreamName};
 pub use mode::OutputMode;
+pub use post::{PostInput, PostState, VideoPost};
 pub use secret::Secret;
 pub use state::{Conflict, ConflictCode, KeyInput, RoomInput, StreamKeyState, VideoRoomState};
 

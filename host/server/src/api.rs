@@ -7,6 +7,7 @@ mod extract;
 mod members;
 mod page;
 mod plugins;
+mod posts;
 mod problem;
 mod public;
 mod rooms;
@@ -100,6 +101,9 @@ fn described() -> OpenApiRouter<Api> {
         .routes(routes!(rooms::end))
         .routes(routes!(rooms::issue_token))
         .routes(routes!(rooms::viewers))
+        .routes(routes!(rooms::archive))
+        .routes(routes!(posts::list))
+        .routes(routes!(posts::get, posts::delete))
         .routes(routes!(events::events))
         .routes(routes!(webhooks::list, webhooks::create))
         .routes(routes!(webhooks::get, webhooks::patch, webhooks::delete))

@@ -38,6 +38,7 @@ pub struct Config {
     pub plugins: Plugins,
     pub webhooks: Webhooks,
     pub vod: Vod,
+    pub recording: Recording,
     pub log: Log,
 }
 
@@ -154,6 +155,21 @@ pub struct Webhooks {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+pub struct Recording {
+    /// Whether rooms are recorded about which neither the policy nor the room says anything.
+    pub default: bool,
+    /// How much of a recording a power failure may cost.
+    pub sync_ms: u64,
+    /// Recording stops when the disk has less than this.
+    pub min_free_bytes: u64,
+    /// Video posts are deleted after this; 0 keeps them.
+    pub keep_days: u32,
+    /// The oldest video posts are deleted when all together are larger; 0 is no limit.
+    pub max_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Log {
     /// A `tracing` filter: `info`, `flyloft=debug,info`.
     pub level: String,
@@ -234,6 +250,12 @@ impl Default for Webhooks {
             max_in_flight: 64,
             max_in_flight_per_app: 16,
         }
+    }
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self { default: false, sync_ms: 2_000, min_free_bytes: 1 << 30, keep_days: 0, max_bytes: 0 }
     }
 }
 
@@ -321,6 +343,10 @@ impl Config {
             ("webhooks.give_up_ms", self.webhooks.give_up_ms, 0, 365 * 86_400_000),
             ("webhooks.keep_dead_days", self.webhooks.keep_dead_days, 1, 3_650),
             ("webhooks.max_in_flight", self.webhooks.max_in_flight as u64, 1, 10_000),
+            ("recording.sync_ms", self.recording.sync_ms, 0, 600_000),
+            ("recording.min_free_bytes", self.recording.min_free_bytes, 0, 1 << 60),
+            ("recording.keep_days", self.recording.keep_days.into(), 0, 36_500),
+            ("recording.max_bytes", self.recording.max_bytes, 0, 1 << 60),
             ("webhooks.max_in_flight_per_app", self.webhooks.max_in_flight_per_app as u64, 1, 10_000),
         ] {
             if !(low..=high).contains(&value) {

@@ -7,7 +7,10 @@ mod flv;
 mod ops;
 mod pages;
 pub mod playlists;
+mod posts;
 pub mod problem;
+mod range;
+mod thumbnails;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +26,14 @@ use tower_http::cors::{Any, CorsLayer};
 use access::Access;
 use connection::{Peer, Takeover};
 pub use ops::{Health, Metrics};
+pub use posts::Posts;
+pub use thumbnails::Thumbnails;
 
 /// What the routes outside the REST API need.
 pub struct Site {
     pub access: Arc<Access>,
+    pub posts: Arc<Posts>,
+    pub thumbnails: Thumbnails,
     pub health: Arc<Health>,
     pub metrics: Metrics,
 }
@@ -36,6 +43,8 @@ pub fn router(site: Arc<Site>, api: Router) -> Router {
     let media = Router::new()
         .route("/live/{name}", get(flv_by_name))
         .route("/live/{name}/{*path}", get(cmaf_by_path))
+        .route("/posts/{name}", get(post_file))
+        .route("/posts/{id}/{*path}", get(post_by_path))
         .route("/time", get(time))
         .layer(
             CorsLayer::new().allow_origin(Any).allow_methods([Method::GET, Method::HEAD]).allow_headers(Any).expose_headers(Any),
@@ -65,7 +74,23 @@ async fn flv_by_name(State(site): State<Arc<Site>>, Path(name): Path<String>, re
 
 async fn cmaf_by_path(State(site): State<Arc<Site>>, Path((name, path)): Path<(String, String)>, request: Request) -> Response {
     let Some(peer) = peer(&request) else { return problem::not_found("no peer address") };
+    if path == "thumbnail.jpg" {
+        return site.thumbnails.live(&name, peer, request.uri(), request.headers()).await;
+    }
     cmaf::serve(&site.access, &name, &path, peer, request.uri(), request.headers()).await
+}
+
+async fn post_file(State(site): State<Arc<Site>>, Path(name): Path<String>, request: Request) -> Response {
+    let Some(id) = name.strip_suffix(".mp4") else {
+        return problem::not_found("a video post is watched at /posts/ID.mp4, /posts/ID/index.m3u8 or /posts/ID/manifest.mpd");
+    };
+    let Some(peer) = peer(&request) else { return problem::not_found("no peer address") };
+    site.posts.file(id, peer, request.uri(), request.headers()).await
+}
+
+async fn post_by_path(State(site): State<Arc<Site>>, Path((id, path)): Path<(String, String)>, request: Request) -> Response {
+    let Some(peer) = peer(&request) else { return problem::not_found("no peer address") };
+    site.posts.resource(&id, &path, peer, request.uri(), request.headers()).await
 }
 
 /// The time for players of DASH (`urn:mpeg:dash:utc:http-xsdate:2014`).
@@ -93,6 +118,11 @@ pub async fn expire(limit: Option<u64>) {
         Some(limit) => tokio::time::sleep(Duration::from_millis(limit)).await,
         None => std::future::pending().await,
     }
+}
+
+/// The query that carries a viewer's token on to the addresses in a playlist.
+fn token_query(token: &str) -> String {
+    form_urlencoded::Serializer::new(String::new()).append_pair("token", token).finish()
 }
 
 /// A strong entity tag of `content`.

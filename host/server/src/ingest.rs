@@ -51,6 +51,7 @@ impl Door {
                 return Err(busy(&error));
             }
         };
+        hold.live.set_record(admitted.record);
         let labels: Vec<_> = admitted.labels.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect();
         tracing::info!(stream = hold.live.name(), room = admitted.room_id.as_deref(), mode = %admitted.mode, ?labels, "publishing");
         let (rooms, live, id) = (Arc::clone(&self.rooms), Arc::clone(&hold.live), admitted.publish_id.clone());

@@ -58,6 +58,8 @@ pub struct LiveStream {
     pub viewers: Arc<Viewers>,
     pub playlists: Playlists,
     window: Option<watch::Receiver<Arc<Window>>>,
+    /// What the policy said about recording it, when it was published last.
+    record: Mutex<Option<bool>>,
     publisher: Mutex<Option<Seat>>,
     publishes: AtomicU64,
     labels: Mutex<Vec<(String, String)>>,
@@ -126,6 +128,15 @@ impl LiveStream {
     /// Takes the place of the labels of the publish before.
     pub fn set_labels(&self, labels: Vec<(String, String)>) {
         *self.labels.lock() = labels;
+    }
+
+    /// What the policy said about recording the publish under way, or the last one.
+    pub fn record(&self) -> Option<bool> {
+        *self.record.lock()
+    }
+
+    pub fn set_record(&self, record: Option<bool>) {
+        *self.record.lock() = record;
     }
 
     /// Resolves when an RTMP or FLV player could start; false when the stream ended before.
@@ -223,6 +234,7 @@ impl Live {
             viewers: Arc::default(),
             playlists: Playlists::default(),
             window,
+            record: Mutex::default(),
             publisher: Mutex::default(),
             publishes: AtomicU64::new(0),
             labels: Mutex::default(),

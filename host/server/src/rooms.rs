@@ -8,6 +8,7 @@ mod manage;
 mod members;
 mod once;
 mod play;
+mod posts;
 mod publish;
 pub(crate) mod rules;
 mod step;
@@ -40,9 +41,10 @@ pub use members::{AppChange, AppCreated, KeyChange, KeyView, MemberChange, NewAp
 pub use once::{Once, Outcome};
 pub(crate) use once::{keep, replayed};
 pub use play::OwnStream;
+pub use posts::{Archived, PostView, Wanted};
 pub use rules::{Asker, Rules};
 pub use token::{ISSUED_FOR, IssuedToken, MAX_TOKEN_LIFE, RoomTokenRequest};
-pub use urls::{Bases, RoomUrls};
+pub use urls::{Bases, PostUrls, RoomUrls};
 
 pub use crate::store::{EventFilter, Page, RoomFilter, StoredAnswer};
 use crate::store::{Retention, Store, StoreError};
@@ -115,6 +117,8 @@ pub struct Config {
     pub rtmp_port: u16,
     /// How much of the past the event feed and the list of events have.
     pub retention: Retention,
+    /// Whether rooms are recorded about which neither the policy nor the room says anything.
+    pub record: bool,
 }
 
 /// What a first start makes. The secrets are kept as hashes only, so they can't be shown again.
@@ -266,6 +270,7 @@ fn new_app(
         signing_secret: Secret::new(token::signing_secret()?),
         output_mode,
         transcoding_profile,
+        record: None,
         created_at: now,
         updated_at: now,
     })

@@ -22,10 +22,11 @@ use crate::api::{self, ApiState};
 use crate::config::Config;
 use crate::egress::fanout;
 use crate::http::access::Access;
-use crate::http::{self, Health, Metrics, Site, connection};
+use crate::http::{self, Health, Metrics, Posts, Site, Thumbnails, connection};
 use crate::ingest::{Door, rtmp};
 use crate::live::{self, Live};
 use crate::oci::Registries;
+use crate::recording::{self, Library, Recordings};
 use crate::rooms::{self, Credentials, LiveControl, Rooms, StreamName};
 use crate::store::{KeyValues, Retention};
 use crate::tls;
@@ -103,6 +104,7 @@ impl Server {
                 events: config.events.keep,
                 age: Duration::from_secs(u64::from(config.events.keep_days) * 24 * 60 * 60),
             },
+            record: config.recording.default,
         };
         let control = Arc::new(LiveStreams(Arc::clone(&live)));
         let rooms = Rooms::open(data, plugins.clone(), control, rooms_config).await.context("cannot open the rooms")?;
@@ -121,7 +123,10 @@ impl Server {
         let sources = Sources::new(&config.vod, data, plugins.clone())?;
         let vod = Vod::open(Arc::clone(&rooms), door.clone(), sources, vod_settings(config)?).await?;
         let access = Arc::new(Access::new(Arc::clone(&live), Arc::clone(&rooms), Arc::clone(&vod)));
-        let site = Arc::new(Site { access: Arc::clone(&access), health: Arc::clone(&health), metrics });
+        let library = Library::new(data);
+        let posts = Posts::new(Arc::clone(&access), Arc::clone(&rooms), library.clone());
+        let thumbnails = Thumbnails::new(Arc::clone(&access));
+        let site = Arc::new(Site { access: Arc::clone(&access), posts, thumbnails, health: Arc::clone(&health), metrics });
         let webhooks = Webhooks::new(Arc::clone(&rooms), Arc::new(plugins.clone()), &config.webhooks)?;
         let state = ApiState {
             rooms: Arc::clone(&rooms),
@@ -134,6 +139,8 @@ impl Server {
         let rtmp = rtmp::Service { door, access, max_lag: max_lag(config) };
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(webhooks.run(stop.clone()));
+        let recordings = Recordings::new(Arc::clone(&rooms), Arc::clone(&live), library, recording_settings(config));
+        tasks.spawn(recordings.run(stop.clone()));
         let addresses = listeners.addresses();
         listeners.run(config, data, router, rtmp, &stop, &tasks)?;
         let json: BTreeMap<_, _> = addresses.iter().map(|(name, address)| (name, address.to_string())).collect();
@@ -216,6 +223,16 @@ fn vod_settings(config: &Config) -> Result<vod::Settings> {
         app: non_empty(&vod.app),
         channels: channels.collect::<Result<_>>()?,
     })
+}
+
+fn recording_settings(config: &Config) -> recording::Settings {
+    let config = &config.recording;
+    recording::Settings {
+        sync: Duration::from_millis(config.sync_ms),
+        min_free: config.min_free_bytes,
+        keep: (config.keep_days > 0).then(|| Duration::from_secs(u64::from(config.keep_days) * 24 * 60 * 60)),
+        max_bytes: (config.max_bytes > 0).then_some(config.max_bytes),
+    }
 }
 
 fn non_empty(text: &str) -> Option<String> {

@@ -3,6 +3,7 @@
 
 mod key_values;
 mod outbox;
+mod posts;
 mod query;
 mod row;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use tokio::sync::{Notify, watch};
 
 pub use key_values::KeyValues;
 pub use outbox::{DueLane, Lane, Planned, Progress, Queued, QueuedState, Webhook};
+pub use posts::PostFilter;
 pub use query::{Credential, EventFilter, Page, RoomFilter, StoredAnswer};
 pub use vod::{VodFate, VodRow};
 

@@ -18,10 +18,10 @@ pub(crate) fn play(request: &PlayRequest) -> Decision {
         };
     };
     let what = match room.state {
-        RoomState::Live | RoomState::LiveInactive => return enter(room, token),
+        // An archived room is watched as its recording.
+        RoomState::Live | RoomState::LiveInactive | RoomState::Archived => return enter(room, token),
         RoomState::Scheduled => "has not started yet. Come back when it has, or use a preview token",
         RoomState::Ended | RoomState::Archiving => "has ended. Its recording may become available later",
-        RoomState::Archived => "has ended. Watch its recording instead",
         RoomState::ArchiveFailed => "has ended. Its recording could not be made",
     };
     if room.state == RoomState::Scheduled && may_preview(token, &room.owner.id) && names_room(token, room) {
@@ -68,8 +68,7 @@ mod tests {
     use flyloft_plugin::policy::Protocol;
     use flyloft_plugin::testing;
 
-    const NOT_LIVE: [RoomState; 5] =
-        [RoomState::Scheduled, RoomState::Ended, RoomState::Archiving, RoomState::Archived, RoomState::ArchiveFailed];
+    const NOT_LIVE: [RoomState; 4] = [RoomState::Scheduled, RoomState::Ended, RoomState::Archiving, RoomState::ArchiveFailed];
 
     fn ask(room: Option<(RoomState, AccessLevel)>, token: Option<Token>) -> Decision {
         play(&PlayRequest {
@@ -95,6 +94,7 @@ mod tests {
     fn a_public_room_is_open_while_it_is_live() {
         assert_eq!(ask(Some((RoomState::Live, AccessLevel::Public)), None), allow());
         assert_eq!(ask(Some((RoomState::LiveInactive, AccessLevel::Public)), None), allow());
+        assert_eq!(ask(Some((RoomState::Archived, AccessLevel::Public)), None), allow());
         for state in NOT_LIVE {
             assert_eq!(denied(ask(Some((state, AccessLevel::Public)), None)), "not-live", "{state:?}");
         }
@@ -102,6 +102,7 @@ mod tests {
 
     #[test]
     fn a_private_room_needs_a_token_for_it() {
+        assert_eq!(denied(ask(Some((RoomState::Archived, AccessLevel::Private)), None)), "token-needed");
         let room = Some((RoomState::Live, AccessLevel::Private));
         assert_eq!(denied(ask(room, None)), "token-needed");
         assert_eq!(ask(room, token(None, Some("room-1"), Some("audience"))), allow());
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_private_room_that_is_over_stays_closed_with_a_token() {
-        for state in [RoomState::Ended, RoomState::Archiving, RoomState::Archived, RoomState::ArchiveFailed] {
+        for state in [RoomState::Ended, RoomState::Archiving, RoomState::ArchiveFailed] {
             let room = Some((state, AccessLevel::Private));
             assert_eq!(denied(ask(room, token(Some("owner"), Some("room-1"), None))), "not-live", "{state:?}");
         }

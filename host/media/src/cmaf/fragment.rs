@@ -39,6 +39,25 @@ pub struct Reference {
     pub media_time: i64,
 }
 
+/// What a fragment's header says of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleHead {
+    pub duration: u32,
+    pub size: u32,
+    pub composition_offset: i32,
+    pub keyframe: bool,
+}
+
+/// Which fragment of which track it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Heading {
+    pub track_id: u32,
+    pub kind: MediaKind,
+    pub sequence: u32,
+    /// Decode time of the first sample, in ticks.
+    pub decode_time: u64,
+}
+
 /// The fragment of `samples`, which are not empty and follow each other without gaps. The payloads are copied once, here.
 pub fn chunk(kind: MediaKind, sequence: u32, samples: &[Sample], reference: Option<Reference>) -> Bytes {
     let payload: usize = samples.iter().map(|sample| sample.payload.len()).sum();
@@ -46,33 +65,54 @@ pub fn chunk(kind: MediaKind, sequence: u32, samples: &[Sample], reference: Opti
     if let Some(reference) = reference {
         prft(&mut out, reference);
     }
+    let decode_time = samples.first().map_or(0, |sample| sample.dts.max(0)) as u64;
+    let heading = Heading { track_id: TRACK_ID, kind, sequence, decode_time };
+    head(&mut out, &heading, samples.iter().map(Sample::head));
+    samples.iter().for_each(|sample| out.extend_from_slice(&sample.payload));
+    out.into()
+}
+
+impl Sample {
+    pub fn head(&self) -> SampleHead {
+        SampleHead {
+            duration: self.duration,
+            size: u32::try_from(self.payload.len()).unwrap_or(u32::MAX),
+            composition_offset: self.composition_offset,
+            keyframe: self.keyframe,
+        }
+    }
+}
+
+/// The `moof` of a fragment and the header of its `mdat`; the payloads of the samples follow, in order, and end it.
+pub fn head(out: &mut Vec<u8>, heading: &Heading, samples: impl ExactSizeIterator<Item = SampleHead>) {
     let moof = out.len();
     let mut data_offset = 0;
-    boxed(&mut out, b"moof", |out| {
-        full(out, b"mfhd", 0, 0, |out| u32(out, sequence));
+    let mut payload = 0_u32;
+    boxed(out, b"moof", |out| {
+        full(out, b"mfhd", 0, 0, |out| u32(out, heading.sequence));
         boxed(out, b"traf", |out| {
-            let video = kind == MediaKind::Video;
+            let video = heading.kind == MediaKind::Video;
             let defaults = if video { 0 } else { DEFAULT_SAMPLE_FLAGS };
             full(out, b"tfhd", 0, DEFAULT_BASE_IS_MOOF | defaults, |out| {
-                u32(out, TRACK_ID);
+                u32(out, heading.track_id);
                 if !video {
                     u32(out, FLAGS_SYNC);
                 }
             });
-            let decode_time = samples.first().map_or(0, |sample| sample.dts.max(0));
-            full(out, b"tfdt", 1, 0, |out| u64(out, decode_time as u64));
+            full(out, b"tfdt", 1, 0, |out| u64(out, heading.decode_time));
             let mut fields = DATA_OFFSET | SAMPLE_DURATION | SAMPLE_SIZE;
             if video {
                 fields |= SAMPLE_FLAGS | SAMPLE_COMPOSITION_OFFSET;
             }
             // Version 1: composition offsets are signed.
             full(out, b"trun", 1, fields, |out| {
-                u32(out, samples.len() as u32);
+                u32(out, u32::try_from(samples.len()).unwrap_or(u32::MAX));
                 data_offset = out.len();
                 u32(out, 0);
                 for sample in samples {
+                    payload = payload.saturating_add(sample.size);
                     u32(out, sample.duration);
-                    u32(out, sample.payload.len() as u32);
+                    u32(out, sample.size);
                     if video {
                         u32(out, if sample.keyframe { FLAGS_SYNC } else { FLAGS_NON_SYNC });
                         u32(out, sample.composition_offset as u32);
@@ -86,8 +126,8 @@ pub fn chunk(kind: MediaKind, sequence: u32, samples: &[Sample], reference: Opti
     if let Some(field) = out.get_mut(data_offset..data_offset + 4) {
         field.copy_from_slice(&offset.to_be_bytes());
     }
-    boxed(&mut out, b"mdat", |out| samples.iter().for_each(|sample| out.extend_from_slice(&sample.payload)));
-    out.into()
+    u32(out, payload.saturating_add(8));
+    out.extend_from_slice(b"mdat");
 }
 
 /// The host's time of reception stands for the time of capture, the nearest that it can know.

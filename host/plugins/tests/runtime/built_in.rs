@@ -52,7 +52,9 @@ async fn play_follows_the_rooms_state_and_access() {
     let not_live = Some("not-live".to_owned());
     assert_eq!(ask(RoomState::Live, public, None).await, None);
     assert_eq!(ask(RoomState::LiveInactive, public, None).await, None);
-    for state in [RoomState::Scheduled, RoomState::Ended, RoomState::Archiving, RoomState::Archived, RoomState::ArchiveFailed] {
+    assert_eq!(ask(RoomState::Archived, public, None).await, None, "its recording");
+    assert_eq!(ask(RoomState::Archived, private, None).await.as_deref(), Some("token-needed"));
+    for state in [RoomState::Scheduled, RoomState::Ended, RoomState::Archiving, RoomState::ArchiveFailed] {
         assert_eq!(ask(state, public, None).await, not_live, "{state:?}");
     }
     assert_eq!(ask(RoomState::Live, private, None).await.as_deref(), Some("token-needed"));
@@ -195,7 +197,7 @@ fn with_credentials(lines: &str) -> Plugins {
 async fn source(plugins: &Plugins, uri: &str) -> (String, Result<SourcePlan, SourceError>) {
     let request = SourceRequest { uri: uri.into(), shared: true };
     let decided = plugins.open_source(&context(), &request).await.unwrap();
-    (decided.plugin, decided.answer)
+    (decided.plugin.to_string(), decided.answer)
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ pub struct AppJson {
     #[schema(schema_with = schema::optional_output_mode)]
     output_mode: Option<OutputMode>,
     transcoding_profile: Option<String>,
+    /// Whether rooms are recorded about which neither the policy nor the room says anything; null is the server's setting.
+    record: Option<bool>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -58,6 +60,7 @@ pub struct NewAppJson {
     output_mode: Option<OutputMode>,
     #[schema(max_length = 64)]
     transcoding_profile: Option<String>,
+    record: Option<bool>,
 }
 
 /// What is absent stays; null clears.
@@ -72,6 +75,9 @@ pub struct AppPatch {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>, max_length = 64)]
     transcoding_profile: Option<Option<String>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<bool>)]
+    record: Option<Option<bool>>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -91,6 +97,7 @@ fn show(app: App) -> AppJson {
         key: app.key,
         output_mode: app.output_mode,
         transcoding_profile: app.transcoding_profile,
+        record: app.record,
         created_at: time(app.created_at),
         updated_at: time(app.updated_at),
     }
@@ -122,8 +129,8 @@ pub async fn create(State(api): State<Api>, Operator(auth): Operator, json: Json
     // A secret that is kept as a hash must not lie in the kept answer either.
     let once =
         json.once(&auth, |made: &AppCreated| (201, body(&AppWithSecretJson { app: show(made.app.clone()), secret: None })));
-    let NewAppJson { name, output_mode, transcoding_profile } = json.body;
-    match api.rooms.create_app(NewApp { name, output_mode, transcoding_profile }, once).await? {
+    let NewAppJson { name, output_mode, transcoding_profile, record } = json.body;
+    match api.rooms.create_app(NewApp { name, output_mode, transcoding_profile, record }, once).await? {
         Outcome::Done(made) => {
             let location = format!("/v1/apps/{}", made.app.id);
             let json = AppWithSecretJson { app: show(made.app), secret: Some(made.secret.expose().to_owned()) };
@@ -145,14 +152,14 @@ pub async fn get(State(api): State<Api>, auth: Auth, Id(id): Id) -> Result<axum:
 #[utoipa::path(operation_id = "updateApp", patch, path = "/v1/apps/{appId}", tag = "Apps", params(("appId" = String, Path)), request_body = AppPatch, responses((status = 200, description = "The App", body = AppJson), Problems), security(("serverApi" = []), ("operatorApi" = [])))]
 pub async fn patch(State(api): State<Api>, auth: Auth, Id(id): Id, json: Json<AppPatch>) -> Result<axum::Json<AppJson>, Problem> {
     auth.not_member()?;
-    let AppPatch { name, output_mode, transcoding_profile } = json.body;
+    let AppPatch { name, output_mode, transcoding_profile, record } = json.body;
     let mut checks = Checks::default();
     if let Some(name) = &name {
         checks.line("name", name, MAX_NAME);
     }
     check_profile(&mut checks, transcoding_profile.as_ref().and_then(Option::as_deref));
     checks.finish()?;
-    let change = AppChange { name, output_mode, transcoding_profile };
+    let change = AppChange { name, output_mode, transcoding_profile, record };
     Ok(axum::Json(show(api.rooms.update_app(&auth.0, &id, change).await?)))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use flyloft_rooms::{Event, EventBody, OutputMode, Replaced, RoomId};
+use flyloft_rooms::{Deleted, Event, EventBody, OutputMode, Replaced, RoomId};
 use futures_util::stream::{self, Stream};
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,10 @@ pub struct EventJson {
     changed: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     video_post_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_bytes: Option<i64>,
 }
 
 fn show(event: Event) -> EventJson {
@@ -110,6 +114,22 @@ fn show(event: Event) -> EventJson {
         }
         EventBody::RoomArchiveFailed { from, to, reason } => {
             (json.from, json.to, json.reason) = (Some(from.as_str()), Some(to.as_str()), Some(reason));
+        }
+        EventBody::RecordingStarted { video_post_id } => json.video_post_id = Some(video_post_id),
+        EventBody::RecordingStopped { video_post_id, reason } | EventBody::PostFailed { video_post_id, reason } => {
+            (json.video_post_id, json.reason) = (Some(video_post_id), Some(reason));
+        }
+        EventBody::PostReady { video_post_id, duration_ms, size_bytes } => {
+            json.video_post_id = Some(video_post_id);
+            (json.duration_ms, json.size_bytes) = (Some(duration_ms), Some(size_bytes));
+        }
+        EventBody::PostDeleted { video_post_id, reason } => {
+            json.video_post_id = Some(video_post_id);
+            json.reason = Some(match reason {
+                Deleted::Requested => "requested".into(),
+                Deleted::Expired => "expired".into(),
+                Deleted::SpaceLimit => "spaceLimit".into(),
+            });
         }
     }
     json

@@ -84,6 +84,8 @@ pub struct RoomJson {
     mode: Option<OutputMode>,
     /// While the room is live or paused.
     urls: Option<UrlsJson>,
+    /// Whether it is recorded, where the policy does not say; null is the server's setting.
+    record: Option<bool>,
     video_post_id: Option<String>,
     /// Why archiving failed.
     failure: Option<String>,
@@ -129,6 +131,8 @@ pub struct NewRoomJson {
     #[serde(default = "public")]
     #[schema(schema_with = schema::access_level)]
     access_level: AccessLevel,
+    /// Whether it is recorded, where the policy does not say; the server's setting when absent.
+    record: Option<bool>,
 }
 
 /// What is absent stays; null clears.
@@ -146,6 +150,10 @@ pub struct RoomPatch {
     description: Option<Option<String>>,
     #[schema(schema_with = schema::access_level)]
     access_level: Option<AccessLevel>,
+    /// Counts from the next start or publish on.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<bool>)]
+    record: Option<Option<bool>>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -225,6 +233,7 @@ fn show(view: RoomView, bases: &Bases) -> RoomJson {
         access_level: room.access,
         video_room_state: room.state,
         mode: room.mode,
+        record: room.record,
         video_post_id: room.video_post_id,
         failure: room.failure,
         created_at: time(room.created_at),
@@ -262,8 +271,8 @@ pub async fn create(State(api): State<Api>, auth: Auth, from: From, json: Json<N
     checks.finish()?;
     let bases = from.bases.clone();
     let once = json.once(&auth, move |made: &RoomView| (201, body(&show(made.clone(), &bases))));
-    let NewRoomJson { kind, app_id, app_user_id, title, description, access_level, .. } = json.body;
-    let new = NewRoom { app_id, app_user_id, kind, access: access_level, title, description, scheduled_at };
+    let NewRoomJson { kind, app_id, app_user_id, title, description, access_level, record, .. } = json.body;
+    let new = NewRoom { app_id, app_user_id, kind, access: access_level, title, description, scheduled_at, record };
     match api.rooms.create_room(&auth.0, &from.asker, new, once).await? {
         Outcome::Done(made) => {
             let location = format!("/v1/video-rooms/{}", made.room.id);
@@ -300,12 +309,12 @@ pub async fn patch(
     Id(id): Id,
     json: Json<RoomPatch>,
 ) -> Result<axum::Json<RoomJson>, Problem> {
-    let RoomPatch { scheduled_at, title, description, access_level } = json.body;
+    let RoomPatch { scheduled_at, title, description, access_level, record } = json.body;
     let mut checks = Checks::default();
     let flat = |text: &Option<Option<String>>| text.clone().flatten();
     let at = check(&mut checks, flat(&title).as_deref(), flat(&description).as_deref(), flat(&scheduled_at).as_deref());
     checks.finish()?;
-    let change = RoomChange { access: access_level, title, description, scheduled_at: scheduled_at.map(|_| at) };
+    let change = RoomChange { access: access_level, title, description, scheduled_at: scheduled_at.map(|_| at), record };
     Ok(axum::Json(show(api.rooms.update_room(&auth.0, &id, change).await?, &from.bases)))
 }
 
@@ -347,6 +356,20 @@ pub async fn end(
         (query, body) => query.or(body).unwrap_or(false),
     };
     Ok(axum::Json(show(api.rooms.end_room(&auth.0, &from.asker, &id, forced).await?, &from.bases)))
+}
+
+/// Archive a broadcast once more
+///
+/// After archiving has failed: the recording is kept until then. The answer is the room in the state `ARCHIVING`.
+#[utoipa::path(operation_id = "archiveVideoRoom", post, path = "/v1/video-rooms/{roomId}/archive", tag = "Video rooms", params(("roomId" = String, Path)), responses((status = 200, description = "The room", body = RoomJson), Problems), security(("serverApi" = []), ("clientApi" = []), ("operatorApi" = [])))]
+pub async fn archive(
+    State(api): State<Api>,
+    auth: Auth,
+    from: From,
+    Id(id): Id,
+    _: Json<Nothing>,
+) -> Result<axum::Json<RoomJson>, Problem> {
+    Ok(axum::Json(show(api.rooms.retry_archive(&auth.0, &id).await?, &from.bases)))
 }
 
 /// Make a room token

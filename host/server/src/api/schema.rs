@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flyloft_rooms::{AccessLevel, OutputMode, RoomType, StreamKeyState, VideoRoomState};
+use flyloft_rooms::{AccessLevel, OutputMode, PostState, RoomType, StreamKeyState, VideoRoomState};
 use serde_json::Value;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -30,6 +30,7 @@ pub const OPERATOR: &str = "operatorApi";
         (name = "Apps", description = "Tenants: defaults and credentials"),
         (name = "Members", description = "People and devices of an App, and their stream keys"),
         (name = "Video rooms", description = "Broadcasts from their announcement to their end"),
+        (name = "Video posts", description = "Recorded broadcasts"),
         (name = "Events", description = "What happened, live and from the past"),
         (name = "Webhooks", description = "Events delivered to an App's backends, signed and in order"),
         (name = "VOD", description = "Recorded files that are played as live streams, once, in a loop, at a time or on demand"),
@@ -106,6 +107,11 @@ pub fn room_state() -> Object {
 
 pub fn vod_state() -> Object {
     words(State::ALL.iter().map(|word| word.as_str())).into()
+}
+
+pub fn post_state() -> Object {
+    let what = "`RECORDING`: the broadcast is live or paused; `PROCESSING`: its file is being made; `READY`: it can be watched; `FAILED`: the file could not be made, the recording is kept";
+    words(PostState::ALL.iter().map(|word| word.as_str())).description(Some(what)).into()
 }
 
 pub fn delivery_state() -> Object {

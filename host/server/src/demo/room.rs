@@ -154,6 +154,7 @@ impl Stage {
                     title: Some(title.to_owned()),
                     description: None,
                     scheduled_at: None,
+                    record: None,
                 };
                 match self.rooms.create_room(&self.actor, &Self::asker(), new, None).await? {
                     Outcome::Done(view) => view.room,

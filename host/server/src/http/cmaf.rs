@@ -18,6 +18,7 @@ use super::access::{Access, Admission};
 use super::connection::Peer;
 use super::playlists::{Kind, Rendered};
 use super::problem;
+use super::range::{self, Requested};
 use crate::clock;
 use crate::live::LiveStream;
 
@@ -53,7 +54,7 @@ pub async fn serve(access: &Access, name: &str, path: &str, peer: Peer, uri: &Ur
     if !matches!(tokio::time::timeout(FIRST_SEGMENT, ready).await, Ok(Ok(_))) {
         return problem::not_yet();
     }
-    let query = viewer.token.as_deref().map(token_query).unwrap_or_default();
+    let query = viewer.token.as_deref().map(super::token_query).unwrap_or_default();
     match resource {
         Resource::Multivariant => playlist(&live, &window, Kind::Multivariant, &query, NO_CACHE, headers),
         Resource::Media(of) => media_playlist(&live, window, of, &query, uri, headers).await,
@@ -93,10 +94,6 @@ async fn manifest(
         }
         _ => problem::not_yet(),
     }
-}
-
-fn token_query(token: &str) -> String {
-    form_urlencoded::Serializer::new(String::new()).append_pair("token", token).finish()
 }
 
 /// What a player asks of a media playlist (RFC 8216bis, section 6.2.5).
@@ -258,10 +255,10 @@ fn whole(content: Content, resource: &Resource, headers: &HeaderMap) -> Response
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, IMMUTABLE.to_owned())]).into_response();
     }
     let total = content.chunks.iter().map(Bytes::len).sum::<usize>();
-    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok()).map(|range| parse_range(range, total));
+    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok()).map(|range| range::parse(range, total as u64));
     let (status, start, end) = match range {
         None | Some(Requested::Ignored) => (StatusCode::OK, 0, total),
-        Some(Requested::Bytes(start, end)) => (StatusCode::PARTIAL_CONTENT, start, end),
+        Some(Requested::Bytes(start, end)) => (StatusCode::PARTIAL_CONTENT, start as usize, end as usize),
         Some(Requested::Unsatisfiable) => {
             let range = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
             return (StatusCode::RANGE_NOT_SATISFIABLE, range).into_response();
@@ -288,28 +285,6 @@ fn whole(content: Content, resource: &Resource, headers: &HeaderMap) -> Response
     response
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Requested {
-    /// From the first offset up to, not including, the second.
-    Bytes(usize, usize),
-    Unsatisfiable,
-    /// Not a single byte range: the whole is sent (RFC 9110, section 14.2).
-    Ignored,
-}
-
-fn parse_range(range: &str, total: usize) -> Requested {
-    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
-        return Requested::Ignored;
-    };
-    let (start, end) = match (first.trim().parse::<usize>(), last.trim().parse::<usize>()) {
-        (Ok(first), Ok(last)) if last >= first => (first, last.saturating_add(1).min(total)),
-        (Ok(first), Err(_)) if last.trim().is_empty() => (first, total),
-        (Err(_), Ok(suffix)) if first.trim().is_empty() => (total.saturating_sub(suffix), total),
-        _ => return Requested::Ignored,
-    };
-    if start < end { Requested::Bytes(start, end) } else { Requested::Unsatisfiable }
-}
-
 /// The bytes from `start` up to `end` of the chunks together, without copying.
 fn cut(chunks: &[Bytes], start: usize, end: usize) -> Vec<Bytes> {
     let mut offset = 0;
@@ -327,17 +302,6 @@ fn cut(chunks: &[Bytes], start: usize, end: usize) -> Vec<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges() {
-        assert_eq!(parse_range("bytes=0-4", 10), Requested::Bytes(0, 5));
-        assert_eq!(parse_range("bytes=5-", 10), Requested::Bytes(5, 10));
-        assert_eq!(parse_range("bytes=-3", 10), Requested::Bytes(7, 10));
-        assert_eq!(parse_range("bytes=5-99", 10), Requested::Bytes(5, 10));
-        assert_eq!(parse_range("bytes=10-", 10), Requested::Unsatisfiable);
-        assert_eq!(parse_range("bytes=0-1,3-4", 10), Requested::Ignored);
-        assert_eq!(parse_range("items=0-1", 10), Requested::Ignored);
-    }
 
     #[test]
     fn a_range_across_chunks_is_cut_to_the_byte() {

@@ -35,6 +35,8 @@ pub struct NewRoom {
     pub title: Option<String>,
     pub description: Option<String>,
     pub scheduled_at: Option<Millis>,
+    /// Whether it is recorded; none leaves it to the server's setting.
+    pub record: Option<bool>,
 }
 
 /// What is to change; what is none stays.
@@ -44,6 +46,7 @@ pub struct RoomChange {
     pub title: Option<Option<String>>,
     pub description: Option<Option<String>>,
     pub scheduled_at: Option<Option<Millis>>,
+    pub record: Option<Option<bool>>,
 }
 
 impl Rooms {
@@ -75,6 +78,8 @@ impl Rooms {
             description: new.description,
             scheduled_at: new.scheduled_at,
             mode: None,
+            record: new.record,
+            record_granted: None,
             video_post_id: None,
             failure: None,
             created_at: now,
@@ -116,6 +121,7 @@ impl Rooms {
         Ok((app, owner))
     }
 
+    /// Asks the policy; what it says about recording.
     async fn ask_about(
         &self,
         actor: &Actor,
@@ -124,7 +130,7 @@ impl Rooms {
         view: &RoomView,
         action: fn(RoomRequest) -> Action,
         forced: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<bool>, Error> {
         let request = RoomRequest {
             connection: asker.connection(),
             room: rules::room(&view.room, &view.owner),
@@ -132,8 +138,7 @@ impl Rooms {
             member: actor.model_member(),
             forced,
         };
-        rules::ask(&*self.rules, &rules::context(app), &action(request)).await?;
-        Ok(())
+        Ok(rules::ask(&*self.rules, &rules::context(app), &action(request)).await?.record)
     }
 
     /// Rooms that the caller may see, newest first: for a member, its own.
@@ -231,11 +236,13 @@ impl Rooms {
             set(&mut room.title, change.title);
             set(&mut room.description, change.description);
             set(&mut room.scheduled_at, change.scheduled_at);
+            set(&mut room.record, change.record);
             let changed: Vec<String> = [
                 ("accessLevel", before.access != room.access),
                 ("title", before.title != room.title),
                 ("description", before.description != room.description),
                 ("scheduledAt", before.scheduled_at != room.scheduled_at),
+                ("record", before.record != room.record),
             ]
             .into_iter()
             .filter(|(_, differs)| *differs)
@@ -271,12 +278,12 @@ impl Rooms {
             (RoomView { room, owner }, app)
         };
         let action = if trigger == Trigger::Start { Action::Start } else { Action::End };
-        self.ask_about(actor, asker, &app, &view, action, trigger == Trigger::ForcedEnd).await?;
+        let record = self.ask_about(actor, asker, &app, &view, action, trigger == Trigger::ForcedEnd).await?;
         let (this, id) = (Arc::clone(self), view.room.id);
         self.run(async move {
             let mut tx = this.store.write().await?;
             let mut cast = cast_of_room(&mut tx, app, &id).await?;
-            let effects = cast.step(&mut tx, trigger, Details::default()).await?;
+            let effects = cast.step(&mut tx, trigger, Details { record, ..Details::default() }).await?;
             tx.commit().await?;
             if effects.end_stream {
                 this.live.end_stream(&cast.member.stream_name, "the broadcast has ended");

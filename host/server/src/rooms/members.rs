@@ -16,6 +16,7 @@ pub struct NewApp {
     pub name: String,
     pub output_mode: Option<OutputMode>,
     pub transcoding_profile: Option<String>,
+    pub record: Option<bool>,
 }
 
 /// A new App, or one with a new secret. The secret can't be shown again.
@@ -30,6 +31,7 @@ pub struct AppChange {
     pub name: Option<String>,
     pub output_mode: Option<Option<OutputMode>>,
     pub transcoding_profile: Option<Option<String>>,
+    pub record: Option<Option<bool>>,
 }
 
 /// A member to be made.
@@ -75,7 +77,7 @@ impl Rooms {
             if let Some(answer) = once::replayed(tx.connection(), once.as_ref()).await? {
                 return Ok(Outcome::Replayed(answer));
             }
-            let app = new_app(new.name, new.output_mode, new.transcoding_profile, now())?;
+            let app = App { record: new.record, ..new_app(new.name, new.output_mode, new.transcoding_profile, now())? };
             let created = AppCreated { app, secret: Secret::new(token::app_secret()?) };
             tx.add_app(&created.app, &token::hash(created.secret.expose())).await?;
             once::keep(&mut tx, once.as_ref(), &created).await?;
@@ -105,6 +107,7 @@ impl Rooms {
             set(&mut app.name, change.name);
             set(&mut app.output_mode, change.output_mode);
             set(&mut app.transcoding_profile, change.transcoding_profile);
+            set(&mut app.record, change.record);
             app.updated_at = now();
             tx.update_app(&app).await?;
             tx.commit().await?;

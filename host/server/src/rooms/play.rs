@@ -1,7 +1,7 @@
 //! Watching: from a name in a URL to the stream behind it, within the limits that the policy gives.
 
 use flyloft_plugins::model::{self, Action, Grant, PlayRequest};
-use flyloft_rooms::{AccessLevel, App, AppId, RoomId, StreamName};
+use flyloft_rooms::{AccessLevel, App, AppId, RoomId, StreamName, VideoRoomState};
 use http::StatusCode;
 
 use super::{PlayAttempt, PlayGrant, Refusal, Rooms, rules, token};
@@ -87,6 +87,11 @@ impl Rooms {
             };
             let missing = || StoreError::Corrupt { column: "owner_id", value: attempt.name.to_owned() };
             let owner = owner.ok_or_else(missing)?;
+            // What the owner sends by now belongs to another room.
+            if room.as_ref().is_some_and(|room| room.state == VideoRoomState::Archived) {
+                let reason = "this room has ended: watch its recording, the room's video post";
+                return Err(Refusal::new(StatusCode::NOT_FOUND, "not-live", reason));
+            }
             let app = Store::app(&mut reading, &owner.app_id).await?.ok_or_else(missing)?;
             (app, owner, room)
         };

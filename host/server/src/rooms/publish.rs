@@ -48,7 +48,7 @@ impl Rooms {
         let mode = rules::ask_mode(&*self.rules, &context, &cast.app, &request).await?;
 
         let publish_id = PublishId::new(new_id());
-        let details = Details { publish: Some((publish_id.clone(), mode)), labels: grant.labels.clone(), reason: None };
+        let details = Details { publish: Some((publish_id.clone(), mode)), labels: grant.labels.clone(), ..Details::default() };
         let (this, secret) = (Arc::clone(self), secret.to_owned());
         let (sender, receiver) = oneshot::channel();
         self.changes.spawn(async move {

@@ -27,6 +27,8 @@ pub(super) struct Details {
     pub publish: Option<(PublishId, OutputMode)>,
     pub reason: Option<String>,
     pub labels: Vec<Pair>,
+    /// What the policy said about recording a room that starts.
+    pub record: Option<bool>,
 }
 
 impl Cast {
@@ -79,6 +81,7 @@ impl Cast {
                 VideoRoomState::Live => {
                     room.started_at = room.started_at.or(Some(now));
                     room.mode = self.key.publish_mode.or(room.mode);
+                    room.record_granted = details.record.or(room.record_granted);
                     EventBody::RoomLive { from, to, mode: room.mode }
                 }
                 VideoRoomState::LiveInactive => EventBody::RoomInactive { from, to },

@@ -148,6 +148,7 @@ impl World {
             title: Some("A room".into()),
             description: None,
             scheduled_at: None,
+            record: None,
         };
         match self.rooms.create_room(&self.server, &asker(), new, None).await.unwrap() {
             Outcome::Done(view) => view,

@@ -420,6 +420,7 @@ async fn the_built_in_plugins_rule_a_broadcast() {
         title: None,
         description: None,
         scheduled_at: None,
+        record: None,
     };
     let Outcome::Done(room) = rooms.create_room(&as_ada, &asker(), new, None).await.unwrap() else { unreachable!() };
     assert_eq!(room.owner.id, ada.id);

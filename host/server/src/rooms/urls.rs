@@ -1,6 +1,6 @@
 //! The addresses of a room and of the ingest.
 
-use flyloft_rooms::{VideoRoom, VideoRoomState};
+use flyloft_rooms::{PostState, VideoPost, VideoRoom, VideoRoomState};
 
 use super::{Config, Rooms};
 
@@ -21,6 +21,15 @@ pub struct RoomUrls {
     pub hls: Option<String>,
     pub dash: Option<String>,
     pub watch: Option<String>,
+}
+
+/// Where a video post can be watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostUrls {
+    pub mp4: String,
+    pub hls: String,
+    pub dash: String,
+    pub thumbnail: String,
 }
 
 impl Rooms {
@@ -52,6 +61,17 @@ impl Bases {
     /// Where encoders push to, without the stream key.
     pub fn ingest(&self) -> String {
         format!("{}/live", self.rtmp)
+    }
+
+    /// The addresses of a video post that is ready.
+    pub fn post(&self, post: &VideoPost) -> Option<PostUrls> {
+        let (http, id) = (&self.http, &post.id);
+        (post.state == PostState::Ready).then(|| PostUrls {
+            mp4: format!("{http}/posts/{id}.mp4"),
+            hls: format!("{http}/posts/{id}/index.m3u8"),
+            dash: format!("{http}/posts/{id}/manifest.mpd"),
+            thumbnail: format!("{http}/posts/{id}/thumbnail.jpg"),
+        })
     }
 
     /// The addresses of a room: while it is live, for the formats of its output mode. A paused room keeps them, so that players that

@@ -39,6 +39,7 @@ pub(super) fn app(row: &SqliteRow) -> Result<App> {
         signing_secret: Secret::new(text(row, "signing_secret")?),
         output_mode: optional_word(row, "output_mode")?,
         transcoding_profile: optional(row, "transcoding_profile")?,
+        record: row.try_get("record")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })
@@ -82,6 +83,8 @@ pub(super) fn video_room(row: &SqliteRow) -> Result<VideoRoom> {
         description: optional(row, "description")?,
         scheduled_at: row.try_get("scheduled_at")?,
         mode: optional_word(row, "mode")?,
+        record: row.try_get("record")?,
+        record_granted: row.try_get("record_granted")?,
         video_post_id: optional(row, "video_post_id")?,
         failure: optional(row, "failure")?,
         created_at: row.try_get("created_at")?,

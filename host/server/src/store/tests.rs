@@ -11,6 +11,7 @@ fn app(number: usize) -> App {
     App {
         id: AppId::new(format!("app-{number:03}")),
         name: format!("App {number}"),
+        record: None,
         key: format!("key-{number}"),
         signing_secret: Secret::new("hush"),
         output_mode: None,

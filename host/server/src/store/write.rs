@@ -22,8 +22,8 @@ impl Tx<'_> {
 
     pub async fn add_app(&mut self, app: &App, secret_hash: &str) -> Result<()> {
         sqlx::query(
-            "INSERT INTO apps (id, name, api_key, secret_hash, signing_secret, output_mode, transcoding_profile, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO apps (id, name, api_key, secret_hash, signing_secret, output_mode, transcoding_profile, created_at, updated_at, record) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(app.id.as_str().to_owned())
         .bind(app.name.clone())
@@ -34,21 +34,25 @@ impl Tx<'_> {
         .bind(app.transcoding_profile.clone())
         .bind(app.created_at)
         .bind(app.updated_at)
+        .bind(app.record)
         .execute(self.connection())
         .await?;
         Ok(())
     }
 
-    /// Keeps the name, the output mode and the transcoding profile.
+    /// Keeps everything but the credentials.
     pub async fn update_app(&mut self, app: &App) -> Result<()> {
-        sqlx::query("UPDATE apps SET name = $2, output_mode = $3, transcoding_profile = $4, updated_at = $5 WHERE id = $1")
-            .bind(app.id.as_str().to_owned())
-            .bind(app.name.clone())
-            .bind(mode(app.output_mode))
-            .bind(app.transcoding_profile.clone())
-            .bind(app.updated_at)
-            .execute(self.connection())
-            .await?;
+        sqlx::query(
+            "UPDATE apps SET name = $2, output_mode = $3, transcoding_profile = $4, updated_at = $5, record = $6 WHERE id = $1",
+        )
+        .bind(app.id.as_str().to_owned())
+        .bind(app.name.clone())
+        .bind(mode(app.output_mode))
+        .bind(app.transcoding_profile.clone())
+        .bind(app.updated_at)
+        .bind(app.record)
+        .execute(self.connection())
+        .await?;
         Ok(())
     }
 
@@ -120,8 +124,8 @@ impl Tx<'_> {
     pub async fn add_room(&mut self, room: &VideoRoom) -> Result<()> {
         sqlx::query(
             "INSERT INTO video_rooms (id, app_id, owner_id, kind, state, access_level, title, description, scheduled_at, mode, \
-             video_post_id, failure, created_at, updated_at, started_at, ended_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+             video_post_id, failure, created_at, updated_at, started_at, ended_at, record, record_granted) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         )
         .bind(room.id.as_str().to_owned())
         .bind(room.app_id.as_str().to_owned())
@@ -139,6 +143,8 @@ impl Tx<'_> {
         .bind(room.updated_at)
         .bind(room.started_at)
         .bind(room.ended_at)
+        .bind(room.record)
+        .bind(room.record_granted)
         .execute(self.connection())
         .await?;
         Ok(())
@@ -148,7 +154,7 @@ impl Tx<'_> {
     pub async fn update_room(&mut self, room: &VideoRoom) -> Result<()> {
         sqlx::query(
             "UPDATE video_rooms SET state = $2, access_level = $3, title = $4, description = $5, scheduled_at = $6, mode = $7, \
-             video_post_id = $8, failure = $9, updated_at = $10, started_at = $11, ended_at = $12 WHERE id = $1",
+             video_post_id = $8, failure = $9, updated_at = $10, started_at = $11, ended_at = $12, record = $13, record_granted = $14 WHERE id = $1",
         )
         .bind(room.id.as_str().to_owned())
         .bind(room.state.as_str())
@@ -162,6 +168,8 @@ impl Tx<'_> {
         .bind(room.updated_at)
         .bind(room.started_at)
         .bind(room.ended_at)
+        .bind(room.record)
+        .bind(room.record_granted)
         .execute(self.connection())
         .await?;
         Ok(())

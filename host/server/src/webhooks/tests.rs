@@ -314,7 +314,7 @@ async fn one_app_does_not_take_every_place() {
     let mut stage = Stage::new(Settings { max_in_flight: 4, max_in_flight_per_app: 3, ..quick() }, receiver).await;
     stage.subscribe(&[URL], Some(&["videoRoom.created"])).await;
     let world = &stage.world;
-    let new = NewApp { name: "small".into(), output_mode: None, transcoding_profile: None };
+    let new = NewApp { name: "small".into(), output_mode: None, transcoding_profile: None, record: None };
     let Outcome::Done(app) = world.rooms.create_app(new, None).await.unwrap() else { unreachable!() };
     let given = Given::Basic { key: &app.app.key, secret: app.secret.expose() };
     let small = world.rooms.authenticate(given).await.unwrap();
@@ -475,7 +475,7 @@ async fn a_test_goes_past_the_outbox() {
     let seen = stage.receiver.seen();
     assert_eq!((&seen[0].event["type"], stage.world.rooms.store().depth()), (&Value::from("webhook.test"), 0));
     // Somebody else's webhook is not there.
-    let other = NewApp { name: "other".into(), output_mode: None, transcoding_profile: None };
+    let other = NewApp { name: "other".into(), output_mode: None, transcoding_profile: None, record: None };
     let Outcome::Done(app) = stage.world.rooms.create_app(other, None).await.unwrap() else { unreachable!() };
     let given = Given::Basic { key: &app.app.key, secret: app.secret.expose() };
     let stranger = stage.world.rooms.authenticate(given).await.unwrap();
