@@ -143,7 +143,7 @@ impl Sources {
                 let file = LocalFile::open(Arc::clone(&self.0.media), file.path).await?;
                 return Ok(Source(Kind::File(file, Arc::default())));
             }
-            SourcePlan::Http(http) => Remote::Http(http::HttpObject::new(net(), http)?),
+            SourcePlan::Http(http) => Remote::Http(Box::new(http::HttpObject::new(net(), http)?)),
             SourcePlan::S3(object) => {
                 let key = self.0.keyring.of(&object)?;
                 Remote::S3(s3::StoredObject::new(net(), object, key.as_deref())?)

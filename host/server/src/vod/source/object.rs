@@ -23,7 +23,7 @@ const OPENING: Duration = Duration::from_secs(20);
 
 /// What answers requests for ranges.
 pub(super) enum Remote {
-    Http(HttpObject),
+    Http(Box<HttpObject>),
     S3(StoredObject),
     Own(OwnObject),
 }
