@@ -30,7 +30,7 @@ async fn uploads_come_back_after_a_restart_without_compiling() {
     let added = plugins.put("front", BOTH.into()).await.unwrap();
     drop(plugins);
     let before = compiled(dir.path());
-    assert_eq!(before.len(), 5);
+    assert_eq!(before.len(), 8);
     let plugins = open(dir.path()).unwrap();
     assert_eq!(compiled(dir.path()), before);
     assert_eq!(plugins.get("output-mode"), Some(replaced));
@@ -56,7 +56,7 @@ async fn damaged_compiled_modules_are_compiled_again() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).unwrap());
     let files: Vec<PathBuf> = compiled(dir.path()).into_keys().collect();
-    assert_eq!(files.len(), 3);
+    assert_eq!(files.len(), 6);
     let whole = std::fs::read(&files[0]).unwrap();
     let mut flipped = whole.clone();
     let middle = flipped.len() / 2;

@@ -24,7 +24,7 @@ async fn a_replacement_answers_from_the_next_call_and_goes_again() {
     assert!(!info.built_in);
     assert_ne!(info.component.digest, built_in.component.digest);
     assert_eq!(mode(&plugins).await, (OutputMode::Cmaf, "output-mode".into()));
-    assert_eq!(plugins.list().len(), 3);
+    assert_eq!(plugins.list().len(), 6);
     plugins.remove("output-mode").await.unwrap();
     assert_eq!(mode(&plugins).await, (OutputMode::Rtmp, "output-mode".into()));
     assert!(plugins.get("output-mode").unwrap().built_in);
