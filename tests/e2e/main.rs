@@ -17,4 +17,5 @@ mod plugins;
 mod slow;
 mod survival;
 mod timestamps;
+mod vod;
 mod webhooks;

@@ -28,6 +28,16 @@ impl Clip {
         Clip::make("h264", None, &format!("{PICTURE} {SOUND} {H264} {AAC} -t 15"), true, true)
     }
 
+    /// Four seconds of [`Clip::h264`], to be played in a loop.
+    pub fn short() -> Result<Clip> {
+        Clip::make("short", None, &format!("{PICTURE} {SOUND} {H264} {AAC} -t 4"), true, true)
+    }
+
+    /// Ten seconds of [`Clip::h264`], likewise.
+    pub fn ten_seconds() -> Result<Clip> {
+        Clip::make("ten-seconds", None, &format!("{PICTURE} {SOUND} {H264} {AAC} -t 10"), true, true)
+    }
+
     /// As [`Clip::h264`], but 320×180 and without B-frames: another codec configuration.
     pub fn small() -> Result<Clip> {
         Clip::make("small", None, &format!("{PICTURE} {SOUND} {H264} -s 320x180 -bf 0 {AAC} -t 15"), true, true)
