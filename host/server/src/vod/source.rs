@@ -131,7 +131,7 @@ impl Sources {
     }
 
     /// Opens what a plugin's plan names.
-    async fn read_by(&self, plan: SourcePlan, plugin: String, context: &Context) -> Result<Source, OpenError> {
+    async fn read_by(&self, plan: SourcePlan, plugin: Arc<str>, context: &Context) -> Result<Source, OpenError> {
         // Of two Apps the same words can name different bytes where a plugin makes them itself.
         let identity = match &plan {
             SourcePlan::Own(_) => format!("{}\n{plugin}\n{plan:?}", context.app.id),

@@ -15,7 +15,7 @@ use crate::rooms::{new_id, now};
 /// A file that a plugin makes.
 pub(super) struct OwnObject {
     plugins: Plugins,
-    plugin: String,
+    plugin: Arc<str>,
     context: Context,
     handle: String,
     size: u64,
@@ -24,7 +24,7 @@ pub(super) struct OwnObject {
 }
 
 impl OwnObject {
-    pub(super) fn new(plugins: Plugins, plugin: String, context: Context, own: OwnBytes) -> Self {
+    pub(super) fn new(plugins: Plugins, plugin: Arc<str>, context: Context, own: OwnBytes) -> Self {
         let what = format!("{:?} of the plugin {plugin}", shown(&own.handle));
         Self { plugins, plugin, context, handle: own.handle, size: own.size, what: what.into() }
     }
