@@ -319,7 +319,8 @@ async fn sources_are_logged_and_their_bytes_are_not() {
     plugins.list_sources(&context(), &list).await.unwrap().answer.unwrap();
     let range = ByteRange { handle: "film".into(), offset: 0, length: 100 };
     plugins.read_source("sources", &context(), &range).await.unwrap().answer.unwrap();
-    let found = all(&plugins, DecisionFilter { interface: Some(Interface::VodSource), ..Default::default() }).await;
+    let sources = DecisionFilter { interface: Some(Interface::VodSource), plugin: Some("sources".into()), ..Default::default() };
+    let found = all(&plugins, sources).await;
     let kinds: Vec<_> = found.iter().map(|decision| (decision.function.as_str(), decision.outcome.as_str())).collect();
     let expected =
         [("list", "ok"), ("stat", "ok"), ("open", "not-mine"), ("open", "fault"), ("open", "not-found"), ("open", "ok")];
